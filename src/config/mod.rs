@@ -1,0 +1,1 @@
+//! Settings: defaults, then `paperround.toml`, then the environment; checked at start.

@@ -1,0 +1,1 @@
+//! Deliveries: claim, mark, transmit, settle.

@@ -1,0 +1,1 @@
+//! Feeds and articles: fetch, parse, identify, sanitise, release.

@@ -1,0 +1,1 @@
+//! Issues: what is due to whom, composing, rendering, preparing.

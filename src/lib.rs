@@ -1,0 +1,29 @@
+//! paperround: newsletter subscriptions and digest mailing.
+//!
+//! The modules stand in reading order; `ARCHITECTURE.md` draws the map.
+
+#![recursion_limit = "256"]
+
+pub mod clock;
+pub mod config;
+pub mod id;
+pub mod telemetry;
+pub mod texts;
+pub mod token;
+
+pub mod db;
+pub mod mail;
+pub mod smtp;
+
+pub mod accounts;
+pub mod deliveries;
+pub mod feeds;
+pub mod issues;
+pub mod newsletters;
+pub mod subscribers;
+pub mod suppressions;
+
+pub mod cli;
+pub mod demo;
+pub mod web;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The bytes of a mail: headers, MIME, templates, slots.

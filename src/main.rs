@@ -1,0 +1,3 @@
+//! The `paperround` program.
+
+fn main() {}

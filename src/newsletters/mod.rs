@@ -1,0 +1,1 @@
+//! Newsletters, their topics and schedules.

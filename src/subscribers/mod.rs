@@ -1,0 +1,1 @@
+//! People: sign-up, confirmation, interests, leaving, import and export.

@@ -1,0 +1,1 @@
+//! The lasting decision not to mail an address.

@@ -1,0 +1,1 @@
+//! Logs: how they start, and what must never stand in them.

@@ -1,0 +1,1 @@
+//! Texts that people see, by Fluent: one file per language in `locales/`.

@@ -1,0 +1,1 @@
+//! The key ring, and every token that stands in a link or a header.

@@ -1,0 +1,1 @@
+//! HTTP: pages, forms and the API, without rules.
