@@ -1,3 +1,7 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+/// The contract of `Db::write` and of the types that both engines store.
+mod db;
+/// The two schemas are one.
+mod migrations;
 mod support;
