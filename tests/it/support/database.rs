@@ -58,6 +58,10 @@ mod postgres {
         name
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the harness is told of its cluster by the environment"
+    )]
     fn cluster() -> String {
         std::env::var("TEST_DATABASE_URL").expect(
             "TEST_DATABASE_URL is not set: run the tests by scripts/test, or under scripts/with-postgres",
@@ -70,10 +74,7 @@ mod postgres {
         url.into()
     }
 
-    #[expect(
-        clippy::disallowed_types,
-        reason = "CREATE DATABASE takes no binds; the names are ours"
-    )]
+    // CREATE DATABASE takes no binds; the names are ours
     async fn create(name: &str, template: Option<&str>) {
         let options: sqlx::postgres::PgConnectOptions =
             cluster().parse().expect("TEST_DATABASE_URL is a URL");
