@@ -17,8 +17,11 @@ use std::path::PathBuf;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret as _;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::config::DatabaseTarget;
 
 mod migrate;
 mod postgres;
@@ -26,15 +29,6 @@ mod sqlite;
 mod timestamp;
 
 pub use migrate::MigrateError;
-
-/// Where the data is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// A SQLite file, made at first start with mode 0600.
-    Sqlite(PathBuf),
-    /// A PostgreSQL connection URL. It may hold a password: never printed.
-    Postgres(String),
-}
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +90,12 @@ enum Done<T, E> {
 
 impl Db {
     /// Opens the database; on SQLite the file is made if it is not there. The schema is not touched: see [`Db::migrate`].
-    pub async fn open(location: &Location) -> Result<Self, OpenError> {
-        match location {
-            Location::Sqlite(path) => sqlite::open(path).await,
-            Location::Postgres(url) => postgres::open(url).await,
+    ///
+    /// `connections` is how many may be open at once: readers on SQLite, all on PostgreSQL.
+    pub async fn open(target: &DatabaseTarget, connections: u32) -> Result<Self, OpenError> {
+        match target {
+            DatabaseTarget::Sqlite(path) => sqlite::open(path, connections).await,
+            DatabaseTarget::Postgres(url) => postgres::open(url.expose_secret(), connections).await,
         }
     }
 

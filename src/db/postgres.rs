@@ -8,11 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::{Db, OpenError};
 
-const CONNECTIONS: u32 = 16;
-
-pub(super) async fn open(url: &str) -> Result<Db, OpenError> {
+pub(super) async fn open(url: &str, connections: u32) -> Result<Db, OpenError> {
     let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_with(options(url)?)
         .await?;

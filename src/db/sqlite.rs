@@ -15,13 +15,12 @@ use super::{Db, Job, OpenError, Tx, Writer};
 
 /// Jobs that may wait for the writer; beyond it callers wait to hand theirs over.
 const QUEUE: usize = 256;
-const READERS: u32 = 4;
 /// The first version without the WAL reset bug.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
 const VERSION: &str = "SELECT sqlite_version()";
 
-pub(super) async fn open(path: &Path) -> Result<Db, OpenError> {
+pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
     create(path).map_err(|source| OpenError::File {
         path: path.to_owned(),
         source,
@@ -30,7 +29,7 @@ pub(super) async fn open(path: &Path) -> Result<Db, OpenError> {
     let mut writer = writer_options.connect().await?;
     refuse_old(&mut writer).await?;
     let reader = SqlitePoolOptions::new()
-        .max_connections(READERS)
+        .max_connections(readers)
         .max_lifetime(None)
         .idle_timeout(None)
         .test_before_acquire(false)

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use paperround::db::{Db, Location};
+use paperround::config::DatabaseTarget;
+use paperround::db::Db;
 
 /// Which engine a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,11 @@ pub(crate) enum Engine {
 }
 
 /// Where a fresh, migrated database for one test is. `folder` is the test's own.
-pub(crate) async fn fresh(engine: Engine, folder: &Path) -> Location {
+pub(crate) async fn fresh(engine: Engine, folder: &Path) -> DatabaseTarget {
     match engine {
         Engine::Sqlite => {
-            let location = Location::Sqlite(folder.join("paperround.db"));
-            let db = Db::open(&location).await.expect("the file can be made");
+            let location = DatabaseTarget::Sqlite(folder.join("paperround.db"));
+            let db = Db::open(&location, 2).await.expect("the file can be made");
             db.migrate().await.expect("the schema applies");
             location
         }
@@ -32,24 +33,25 @@ pub(crate) async fn fresh(engine: Engine, folder: &Path) -> Location {
 mod postgres {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use paperround::db::{Db, Location};
+    use paperround::config::DatabaseTarget;
+    use paperround::db::Db;
     use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
     use tokio::sync::OnceCell;
 
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
 
-    pub(super) async fn clone() -> Location {
+    pub(super) async fn clone() -> DatabaseTarget {
         let template = TEMPLATE.get_or_init(make_template).await;
         let name = format!("{template}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         create(&name, Some(template)).await;
-        Location::Postgres(url_of(&name))
+        DatabaseTarget::Postgres(url_of(&name).into())
     }
 
     async fn make_template() -> String {
         let name = format!("test_{}", std::process::id());
         create(&name, None).await;
-        let db = Db::open(&Location::Postgres(url_of(&name)))
+        let db = Db::open(&DatabaseTarget::Postgres(url_of(&name).into()), 2)
             .await
             .expect("the template opens");
         db.migrate().await.expect("the schema applies");
