@@ -5,3 +5,5 @@ mod db;
 /// The two schemas are one.
 mod migrations;
 mod support;
+/// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
+mod tidy;
