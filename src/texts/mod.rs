@@ -100,7 +100,9 @@ impl Texts {
     /// The language in which `locale` is answered: itself, its parent, or English.
     pub fn language_for(&self, locale: &str) -> &str {
         let names = [locale, parent(locale)];
-        let found = names.iter().find_map(|name| self.bundles.get_key_value(*name));
+        let found = names
+            .iter()
+            .find_map(|name| self.bundles.get_key_value(*name));
         found.map_or(FALLBACK, |(name, _)| name)
     }
 
