@@ -30,7 +30,9 @@ fn files_under(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        for entry in
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
@@ -57,7 +59,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn is_sql(line: &str) -> bool {
     ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM "]
         .iter()
-        .any(|word| line.contains(&format!("\"{word}")) || line.trim_start().starts_with(word) && line.contains(" SET "))
+        .any(|word| {
+            line.contains(&format!("\"{word}"))
+                || line.trim_start().starts_with(word) && line.contains(" SET ")
+        })
 }
 
 fn none(faults: &[String], rule: &str) {
@@ -68,7 +73,9 @@ fn none(faults: &[String], rule: &str) {
 fn sql_stands_only_in_stores_and_in_db() {
     let faults: Vec<_> = files_under("src", "rs")
         .iter()
-        .filter(|(path, _)| !path.ends_with("store.rs") && !path.starts_with("src/db") && !in_store_folder(path))
+        .filter(|(path, _)| {
+            !path.ends_with("store.rs") && !path.starts_with("src/db") && !in_store_folder(path)
+        })
         .flat_map(|(path, text)| {
             code(text)
                 .filter(|(_, line)| is_sql(line))
@@ -76,11 +83,15 @@ fn sql_stands_only_in_stores_and_in_db() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    none(&faults, "SQL stands in `store.rs` files, `store/` folders and `db/`");
+    none(
+        &faults,
+        "SQL stands in `store.rs` files, `store/` folders and `db/`",
+    );
 }
 
 fn in_store_folder(path: &Path) -> bool {
-    path.parent().is_some_and(|folder| folder.ends_with("store"))
+    path.parent()
+        .is_some_and(|folder| folder.ends_with("store"))
 }
 
 #[test]
@@ -88,7 +99,8 @@ fn statements_for_both_engines_use_what_both_know() {
     let mut faults = Vec::new();
     for (path, text) in files_under("src", "rs") {
         for statement in constants(&text) {
-            let one_engine = statement.name.ends_with("_POSTGRES") || statement.name.ends_with("_SQLITE");
+            let one_engine =
+                statement.name.ends_with("_POSTGRES") || statement.name.ends_with("_SQLITE");
             let sql = statement.value.to_lowercase();
             let starts = ["select ", "insert ", "update ", "delete ", "with "];
             if one_engine || !starts.iter().any(|word| sql.trim_start().starts_with(word)) {
@@ -98,7 +110,11 @@ fn statements_for_both_engines_use_what_both_know() {
                 faults.push(format!("{}: {} has {word}", path.display(), statement.name));
             }
             if sql.contains("::") || sql.contains('?') {
-                faults.push(format!("{}: {} has `::` or `?`", path.display(), statement.name));
+                faults.push(format!(
+                    "{}: {} has `::` or `?`",
+                    path.display(),
+                    statement.name
+                ));
             }
         }
     }
@@ -120,7 +136,10 @@ fn constants(text: &str) -> Vec<Constant<'_>> {
             let opening = rest.find('"')?;
             let value = rest.get(opening + 1..)?;
             let end = value.find("\";").or_else(|| value.find("\"#;"))?;
-            Some(Constant { name: name.trim(), value: value.get(..end)? })
+            Some(Constant {
+                name: name.trim(),
+                value: value.get(..end)?,
+            })
         })
         .collect()
 }
@@ -131,7 +150,11 @@ fn no_statement_is_put_together_or_checked_against_one_engine() {
         .iter()
         .flat_map(|(path, text)| {
             code(text)
-                .filter(|(_, line)| line.contains("AssertSqlSafe") || line.contains("query!(") || line.contains("query_as!("))
+                .filter(|(_, line)| {
+                    line.contains("AssertSqlSafe")
+                        || line.contains("query!(")
+                        || line.contains("query_as!(")
+                })
                 .map(|(number, line)| format!("{}:{number}: {}", path.display(), line.trim()))
                 .collect::<Vec<_>>()
         })
@@ -141,7 +164,12 @@ fn no_statement_is_put_together_or_checked_against_one_engine() {
 
 #[test]
 fn addresses_pass_the_one_gate() {
-    let banned = ["validate(email", "validate(url", "Address::new_dangerous", "dangerous_new_pre_encoded"];
+    let banned = [
+        "validate(email",
+        "validate(url",
+        "Address::new_dangerous",
+        "dangerous_new_pre_encoded",
+    ];
     let faults: Vec<_> = files_under("src", "rs")
         .iter()
         .flat_map(|(path, text)| {
@@ -151,7 +179,10 @@ fn addresses_pass_the_one_gate() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    none(&faults, "an address passes `EmailAddress::parse`, a header the builder of `mail`");
+    none(
+        &faults,
+        "an address passes `EmailAddress::parse`, a header the builder of `mail`",
+    );
 }
 
 #[test]
@@ -169,19 +200,27 @@ fn time_randomness_and_environment_have_one_home() {
         .flat_map(|(path, text)| {
             code(text)
                 .filter(|(_, line)| {
-                    banned.iter().any(|(word, home)| line.contains(word) && !path.to_string_lossy().contains(home))
+                    banned.iter().any(|(word, home)| {
+                        line.contains(word) && !path.to_string_lossy().contains(home)
+                    })
                 })
                 .map(|(number, line)| format!("{}:{number}: {}", path.display(), line.trim()))
                 .collect::<Vec<_>>()
         })
         .collect();
-    none(&faults, "time, randomness and the environment are asked for in one file each");
+    none(
+        &faults,
+        "time, randomness and the environment are asked for in one file each",
+    );
 }
 
 #[test]
 fn files_are_small() {
     let mut faults = Vec::new();
-    for (path, text) in files_under("src", "rs").into_iter().chain(files_under("tests", "rs")) {
+    for (path, text) in files_under("src", "rs")
+        .into_iter()
+        .chain(files_under("tests", "rs"))
+    {
         let lines = text.lines().count();
         let listed = LONG.iter().any(|(name, _)| path.ends_with(name));
         if lines > 500 && !listed {
@@ -202,7 +241,11 @@ fn every_todo_has_a_number() {
         .flat_map(|(path, text)| {
             text.lines()
                 .enumerate()
-                .filter(|(_, line)| words.iter().any(|word| line.contains(&format!("{word} ")) || line.contains(&format!("{word}:"))))
+                .filter(|(_, line)| {
+                    words.iter().any(|word| {
+                        line.contains(&format!("{word} ")) || line.contains(&format!("{word}:"))
+                    })
+                })
                 .map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim()))
                 .collect::<Vec<_>>()
         })
@@ -239,10 +282,12 @@ fn the_data_flow_names_files_and_functions_that_exist() {
                 continue;
             }
             pairs += 1;
-            let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file} in `{step}`: {error}"));
+            let text = fs::read_to_string(file)
+                .unwrap_or_else(|error| panic!("{file} in `{step}`: {error}"));
             let function = function.trim_end_matches("()");
             assert!(
-                text.contains(&format!("fn {function}(")) || text.contains(&format!("fn {function}<")),
+                text.contains(&format!("fn {function}("))
+                    || text.contains(&format!("fn {function}<")),
                 "{file} has no function {function}, which ARCHITECTURE.md names in `{step}`"
             );
         }
@@ -252,11 +297,18 @@ fn the_data_flow_names_files_and_functions_that_exist() {
 
 #[test]
 fn nothing_points_out_of_the_repository() {
-    let places = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let places = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
     let mut faults = Vec::new();
-    let texts = files_under("src", "rs")
-        .into_iter()
-        .chain(places.iter().map(|name| (PathBuf::from(name), fs::read_to_string(name).unwrap())));
+    let texts = files_under("src", "rs").into_iter().chain(
+        places
+            .iter()
+            .map(|name| (PathBuf::from(name), fs::read_to_string(name).unwrap())),
+    );
     for (path, text) in texts {
         if text.contains("shared/design") {
             faults.push(path.display().to_string());
