@@ -8,6 +8,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget};
 use crate::db::{Db, MigrateError, OpenError};
 use crate::id::{Entropy, Ids, SystemEntropy};
+use crate::mail::template::{Templates, TemplatesError};
+use crate::texts::{Texts, TextsError};
 use crate::token::{KeyRing, SecretsError};
 
 /// A service: its settings, its data, and what it needs from the world.
@@ -24,6 +26,10 @@ pub struct App {
     pub ids: Ids,
     /// Signs links.
     pub keys: KeyRing,
+    /// Texts that people see.
+    pub texts: Arc<Texts>,
+    /// The mails' templates, compiled.
+    pub templates: Templates,
     /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
     pub queued: Arc<Notify>,
 }
@@ -48,6 +54,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A text file of the program is broken.
+    #[error(transparent)]
+    Texts(#[from] TextsError),
+    /// A mail's template does not compile.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
     /// The key ring cannot be read or made.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -77,6 +89,8 @@ impl App {
             path: config.data_dir.clone(),
             source,
         })?;
+        let texts = Arc::new(Texts::load()?);
+        let templates = Templates::load(config.mail.templates_dir.as_deref(), texts.clone())?;
         let target = config.database_target();
         let keys = match target {
             DatabaseTarget::Sqlite(_) => {
@@ -94,6 +108,8 @@ impl App {
             clock: world.clock,
             entropy: world.entropy,
             keys,
+            texts,
+            templates,
             queued: Arc::new(Notify::new()),
         })
     }

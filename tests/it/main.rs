@@ -6,6 +6,8 @@ mod db;
 mod fetch;
 /// The two schemas are one.
 mod migrations;
+/// Making newsletters, topics and schedules.
+mod newsletters;
 mod support;
 /// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
 mod tidy;
