@@ -1,6 +1,13 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
-mod support;
-
+/// The contract of `Db::write` and of the types that both engines store.
+mod db;
+/// The guarded client and the parser against a hostile site.
+mod fetch;
+/// The two schemas are one.
+mod migrations;
 /// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
 mod smtp;
+mod support;
+/// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
+mod tidy;
