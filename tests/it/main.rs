@@ -8,6 +8,8 @@ mod fetch;
 mod migrations;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
+mod smtp;
 mod support;
 /// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
 mod tidy;
