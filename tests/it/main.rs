@@ -2,6 +2,8 @@
 
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// The guarded client and the parser against a hostile site.
+mod fetch;
 /// The two schemas are one.
 mod migrations;
 mod support;
