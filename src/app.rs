@@ -8,7 +8,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget};
 use crate::db::{Db, MigrateError, OpenError};
 use crate::id::{Entropy, Ids, SystemEntropy};
-use crate::mail::template::{Templates, TemplatesError};
+use crate::mail::Templates;
+use crate::mail::template::TemplatesError;
 use crate::texts::{Texts, TextsError};
 use crate::token::{KeyRing, SecretsError};
 
@@ -26,10 +27,10 @@ pub struct App {
     pub ids: Ids,
     /// Signs links.
     pub keys: KeyRing,
-    /// Texts that people see.
+    /// What people see, in their language.
     pub texts: Arc<Texts>,
-    /// The mails' templates, compiled.
-    pub templates: Templates,
+    /// The mails' templates.
+    pub templates: Arc<Templates>,
     /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
     pub queued: Arc<Notify>,
 }
@@ -54,12 +55,6 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// A text file of the program is broken.
-    #[error(transparent)]
-    Texts(#[from] TextsError),
-    /// A mail's template does not compile.
-    #[error(transparent)]
-    Templates(#[from] TemplatesError),
     /// The key ring cannot be read or made.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -69,6 +64,12 @@ pub enum StartError {
     /// The schema cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The texts are broken.
+    #[error(transparent)]
+    Texts(#[from] TextsError),
+    /// The mail templates are broken.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
 }
 
 impl World {
@@ -109,7 +110,7 @@ impl App {
             entropy: world.entropy,
             keys,
             texts,
-            templates,
+            templates: Arc::new(templates),
             queued: Arc::new(Notify::new()),
         })
     }
