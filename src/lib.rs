@@ -4,6 +4,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod id;

@@ -1,1 +1,258 @@
 //! The database: two engines behind one pair of types.
+//!
+//! # Rules
+//!
+//! - Reads take `&Db`; writes, and reads that decide a write, take `&mut Tx` inside [`Db::write`]. No network, no file
+//!   and no second `write` while one is open: on SQLite there is one writer, and it would wait for itself for ever.
+//! - SQL stands in constants in `store.rs` files and here: one text for both engines (`$1` binds, no casts by `::`), or
+//!   two full texts side by side, chosen by [`Tx::pick`] or [`Db::pick`].
+//! - State changes are compare-and-set: the old state stands in the `WHERE`, then the row count is looked at.
+//! - Time is bound, not asked for.
+//! - `Ok` from `write` says that the `COMMIT` succeeded. An `Err` or a panic undoes this work alone. A caller that is
+//!   dropped does not stop its work.
+
+use std::any::type_name;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::PathBuf;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret as _;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::DatabaseTarget;
+
+mod migrate;
+mod postgres;
+mod sqlite;
+mod timestamp;
+
+pub use migrate::MigrateError;
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file or its folder cannot be made or opened.
+    #[error(
+        "cannot open the database file {path}: check that its folder exists and belongs to this user"
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The engine answered an error.
+    #[error("cannot open the database")]
+    Engine(#[from] sqlx::Error),
+    /// The SQLite that was compiled in has a known bug.
+    #[error("SQLite {0} can lose commits (WAL reset bug): at least 3.51.3 is needed")]
+    OldSqlite(String),
+}
+
+/// The database. Cheap to clone; all clones share one pool and, on SQLite, one writer.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// An embedded file: many readers, one writer.
+    Sqlite {
+        /// Connections that cannot write.
+        reader: SqlitePool,
+        /// Hands work to the one writer.
+        writer: Writer,
+    },
+    /// A server: each write is a transaction on the pool.
+    Postgres(PgPool),
+}
+
+/// The way to SQLite's one writer.
+#[derive(Clone, Debug)]
+pub struct Writer(mpsc::Sender<Job>);
+
+/// An open write transaction. On SQLite, the one writer's.
+#[derive(Debug)]
+pub enum Tx<'c> {
+    /// Within SQLite's writer.
+    Sqlite(Transaction<'c, Sqlite>),
+    /// On a connection of the pool.
+    Postgres(Transaction<'c, Postgres>),
+}
+
+/// Work for SQLite's writer: it is given the open transaction, ends it and answers its caller itself.
+type Job = Box<dyn for<'c> FnOnce(sqlx::Result<Tx<'c>>) -> BoxFuture<'c, ()> + Send>;
+
+/// What became of a piece of work.
+enum Done<T, E> {
+    Returned(Result<T, E>),
+    Panicked(Box<dyn std::any::Any + Send>),
+}
+
+impl Db {
+    /// Opens the database; on SQLite the file is made if it is not there. The schema is not touched: see [`Db::migrate`].
+    ///
+    /// `connections` is how many may be open at once: readers on SQLite, all on PostgreSQL.
+    pub async fn open(target: &DatabaseTarget, connections: u32) -> Result<Self, OpenError> {
+        match target {
+            DatabaseTarget::Sqlite(path) => sqlite::open(path, connections).await,
+            DatabaseTarget::Postgres(url) => postgres::open(url.expose_secret(), connections).await,
+        }
+    }
+
+    /// Runs `work` in a transaction and answers after it is durable.
+    ///
+    /// An `Err` or a panic undoes this work alone; `Ok` says that its `COMMIT` succeeded. A dropped caller does not
+    /// stop it: the work runs in SQLite's writer, or in a task of its own.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<sqlx::Error> + Send + 'static,
+        F: for<'a, 'c> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let job: Job = Box::new(move |tx| {
+                    Box::pin(async move {
+                        let done = carry_out(tx, work).await;
+                        // the caller may be gone; the work is done all the same
+                        let _gone = answer.send(done);
+                    })
+                });
+                if writer.0.send(job).await.is_err() {
+                    return Err(sqlx::Error::WorkerCrashed.into());
+                }
+            }
+            Self::Postgres(pool) => {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the one place that begins a transaction, in a task that nobody cancels"
+                    )]
+                    let tx = pool.begin().await.map(Tx::Postgres);
+                    let done = carry_out(tx, work).await;
+                    let _gone = answer.send(done);
+                });
+            }
+        }
+        match answered.await {
+            Ok(Done::Returned(result)) => result,
+            Ok(Done::Panicked(panic)) => resume_unwind(panic),
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()),
+        }
+    }
+
+    /// The text for this database's engine.
+    pub fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
+    /// Closes the connections after what was begun has ended.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { reader, .. } => reader.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// The text for this transaction's engine.
+    pub fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
+    async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+    }
+
+    async fn rollback(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
+        }
+    }
+}
+
+/// Runs `work` and ends its transaction.
+async fn carry_out<'c, T, E, F>(tx: sqlx::Result<Tx<'c>>, work: F) -> Done<T, E>
+where
+    E: From<sqlx::Error>,
+    F: for<'a> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>>,
+{
+    let mut tx = match tx {
+        Ok(tx) => tx,
+        Err(error) => return Done::Returned(Err(error.into())),
+    };
+    // the name of the closure says which operation it is
+    let name = type_name::<F>();
+    let began = tokio::time::Instant::now();
+    let result = AssertUnwindSafe(async { work(&mut tx).await })
+        .catch_unwind()
+        .await;
+    let done = match result {
+        Ok(Ok(value)) => Done::Returned(tx.commit().await.map(|()| value).map_err(E::from)),
+        Ok(Err(error)) => {
+            undo(tx, name).await;
+            Done::Returned(Err(error))
+        }
+        Err(panic) => {
+            undo(tx, name).await;
+            Done::Panicked(panic)
+        }
+    };
+    let took = began.elapsed();
+    if took.as_millis() > 100 {
+        tracing::warn!(
+            work = name,
+            took_ms = took.as_millis(),
+            "A write took {} ms",
+            took.as_millis()
+        );
+    }
+    done
+}
+
+async fn undo(tx: Tx<'_>, name: &'static str) {
+    if let Err(error) = tx.rollback().await {
+        tracing::warn!(work = name, error = %error, "A failed write could not be rolled back by hand");
+    }
+}
+
+/// Runs a read on whichever engine `$db` is; `$conn` is its pool.
+#[macro_export]
+macro_rules! read_db {
+    ($db:expr, |$conn:ident| $query:expr) => {
+        match $db {
+            $crate::db::Db::Sqlite { reader: $conn, .. } => $query,
+            $crate::db::Db::Postgres($conn) => $query,
+        }
+    };
+}
+
+/// Runs a statement inside the open transaction `$tx`; `$conn` is its connection.
+#[macro_export]
+macro_rules! write_db {
+    ($tx:expr, |$conn:ident| $query:expr) => {
+        match $tx {
+            $crate::db::Tx::Sqlite(tx) => {
+                let $conn = &mut **tx;
+                $query
+            }
+            $crate::db::Tx::Postgres(tx) => {
+                let $conn = &mut **tx;
+                $query
+            }
+        }
+    };
+}

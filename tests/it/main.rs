@@ -1,5 +1,11 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+/// The contract of `Db::write` and of the types that both engines store.
+mod db;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// The two schemas are one.
+mod migrations;
 mod support;
+/// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
+mod tidy;

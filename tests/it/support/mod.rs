@@ -1,3 +1,39 @@
-//! What the tests share.
+//! What the tests share: `TestApp`, `db_test!`, and servers that stand in for the world on loopback.
 
+mod app;
+mod database;
 pub(crate) mod feed_server;
+
+pub(crate) use app::TestApp;
+pub(crate) use database::Engine;
+
+/// The test file imports `TestApp` beside it. Makes `name::sqlite` and, with the feature `test-postgres`, `name::postgres` of one body.
+macro_rules! db_test {
+    ($(#[$attribute:meta])* $name:ident, async |$app:ident: &TestApp| $body:block) => {
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            async fn body($app: &TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $crate::support::run($crate::support::Engine::Sqlite, body).await;
+            }
+
+            #[cfg(feature = "test-postgres")]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::support::run($crate::support::Engine::Postgres, body).await;
+            }
+        }
+    };
+}
+pub(crate) use db_test;
+
+/// Starts an app on `engine`, runs `body` and looks after it: see [`TestApp::finish`].
+pub(crate) async fn run(engine: Engine, body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start(engine).await;
+    body(&app).await;
+    app.finish().await;
+}

@@ -1,0 +1,100 @@
+//! What every edge and every test shares: built once from the settings.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, DatabaseTarget};
+use crate::db::{Db, MigrateError, OpenError};
+use crate::id::{Entropy, Ids, SystemEntropy};
+use crate::token::{KeyRing, SecretsError};
+
+/// A service: its settings, its data, and what it needs from the world.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The data.
+    pub db: Db,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Makes ids.
+    pub ids: Ids,
+    /// Signs links.
+    pub keys: KeyRing,
+    /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
+    pub queued: Arc<Notify>,
+}
+
+/// Time and randomness: the system's, or a test's.
+pub struct World {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why the service cannot start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder for data cannot be made.
+    #[error("cannot make the folder {path} (data_dir)")]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The key ring cannot be read or made.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The schema cannot be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+}
+
+impl World {
+    /// The real one.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+impl App {
+    /// Opens what the settings name: the folder, the key ring and the SQLite file are made at first start, and the
+    /// schema is brought up to date.
+    pub async fn open(config: Config, world: World) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::Folder {
+            path: config.data_dir.clone(),
+            source,
+        })?;
+        let target = config.database_target();
+        let keys = match target {
+            DatabaseTarget::Sqlite(_) => {
+                KeyRing::load_or_create(&config.secrets_file(), &*world.entropy)?
+            }
+            // every process of the instance needs the same keys: none may make its own
+            DatabaseTarget::Postgres(_) => KeyRing::load(&config.secrets_file())?,
+        };
+        let db = Db::open(&target, config.database.max_connections).await?;
+        db.migrate().await?;
+        Ok(Self {
+            ids: Ids::new(world.clock.clone(), world.entropy.clone()),
+            config,
+            db,
+            clock: world.clock,
+            entropy: world.entropy,
+            keys,
+            queued: Arc::new(Notify::new()),
+        })
+    }
+}

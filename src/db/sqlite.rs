@@ -1,0 +1,93 @@
+//! SQLite: a pool of readers and one writer task.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::mpsc;
+
+use super::{Db, Job, OpenError, Tx, Writer};
+
+/// Jobs that may wait for the writer; beyond it callers wait to hand theirs over.
+const QUEUE: usize = 256;
+/// The first version without the WAL reset bug.
+const OLDEST: (u32, u32, u32) = (3, 51, 3);
+
+const VERSION: &str = "SELECT sqlite_version()";
+
+pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
+    create(path).map_err(|source| OpenError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let writer_options = options(path).thread_name(|_| "sqlite-writer".to_owned());
+    let mut writer = writer_options.connect().await?;
+    refuse_old(&mut writer).await?;
+    let reader = SqlitePoolOptions::new()
+        .max_connections(readers)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .test_before_acquire(false)
+        .connect_with(options(path).pragma("query_only", "ON"))
+        .await?;
+    let (sender, jobs) = mpsc::channel(QUEUE);
+    tokio::spawn(run(writer, jobs));
+    Ok(Db::Sqlite {
+        reader,
+        writer: Writer(sender),
+    })
+}
+
+/// What every connection to a file has; `migrate` uses it too.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // an acknowledged commit survives a loss of power
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// Makes the file, readable by its owner alone: SQLite's side files take over its mode.
+fn create(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+async fn refuse_old(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let version: String = sqlx::query_scalar(VERSION).fetch_one(connection).await?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST {
+        return Err(OpenError::OldSqlite(version));
+    }
+    Ok(())
+}
+
+/// The one writer: a job, its commit, its answer; then the next. Ends when no `Db` is left.
+async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        // IMMEDIATE: a transaction that reads before it writes must not find out at its first write that it is too late
+        let tx = connection.begin_with("BEGIN IMMEDIATE").await;
+        job(tx.map(Tx::Sqlite)).await;
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(error = %error, "The database file was not closed cleanly; its log is replayed at the next start");
+    }
+}

@@ -1,0 +1,65 @@
+//! The two schemas are one: equal files, tables, columns and nullability.
+
+#[test]
+fn migrations_are_paired() {
+    let names = |engine: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(format!("migrations/{engine}"))
+            .expect("the folder is there")
+            .map(|entry| entry.expect("it can be read").file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+#[cfg(feature = "test-postgres")]
+mod both_engines {
+    use paperround::read_db;
+
+    use crate::support::{Engine, TestApp};
+
+    const SQLITE: &str = "SELECT m.name, c.name, c.\"notnull\" = 0 FROM sqlite_master m, pragma_table_info(m.name) c
+         WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'";
+    const POSTGRES: &str = "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), is_nullable = 'YES'
+         FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";
+
+    async fn columns(engine: Engine) -> Vec<(String, String, bool)> {
+        let app = TestApp::start(engine).await;
+        let sql = app.db.pick(SQLITE, POSTGRES);
+        let mut columns: Vec<(String, String, bool)> =
+            read_db!(&app.db, |conn| sqlx::query_as(sql).fetch_all(conn).await)
+                .expect("the catalogue is read");
+        columns.sort();
+        columns
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn both_engines_have_the_same_tables_and_columns() {
+        let (sqlite, postgres) = (
+            columns(Engine::Sqlite).await,
+            columns(Engine::Postgres).await,
+        );
+        assert!(sqlite.len() > 100);
+        pretty_assert(&sqlite, &postgres);
+    }
+
+    fn pretty_assert(left: &[(String, String, bool)], right: &[(String, String, bool)]) {
+        let only = |a: &[(String, String, bool)],
+                    b: &[(String, String, bool)]|
+         -> Vec<(String, String, bool)> {
+            a.iter().filter(|row| !b.contains(row)).cloned().collect()
+        };
+        assert!(
+            only(left, right).is_empty(),
+            "only on SQLite: {:?}",
+            only(left, right)
+        );
+        assert!(
+            only(right, left).is_empty(),
+            "only on PostgreSQL: {:?}",
+            only(right, left)
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! One service for one test: own database, own folder, a clock that stands still, repeatable randomness.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use paperround::app::{App, World};
+use paperround::clock::{TestClock, Timestamp};
+use paperround::config::{Config, DatabaseTarget, Sources};
+use paperround::id::SeededEntropy;
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use super::database::{self, Engine};
+
+/// When tests begin: a Tuesday, 2026-07-07 05:00 UTC.
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_783_400_400_000_000);
+
+/// A service under test. It is also the [`App`] that it runs.
+pub(crate) struct TestApp {
+    pub(crate) app: Arc<App>,
+    pub(crate) time: Arc<TestClock>,
+    folder: TempDir,
+    location: DatabaseTarget,
+    settings: Vec<(String, String)>,
+}
+
+impl Deref for TestApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &[]).await
+    }
+
+    /// With these settings above the usual ones of a test.
+    pub(crate) async fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let location = database::fresh(engine, folder.path()).await;
+        let time = Arc::new(TestClock::at(START));
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let app = open(&folder, &location, &settings, time.clone()).await;
+        Self {
+            app,
+            time,
+            folder,
+            location,
+            settings,
+        }
+    }
+
+    /// What the test's clock shows.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The service's folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The same service after its process has died: a new one on the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.app = open(
+            &self.folder,
+            &self.location,
+            &self.settings,
+            self.time.clone(),
+        )
+        .await;
+    }
+
+    /// Ends the service in order.
+    pub(crate) async fn finish(self) {
+        self.db.close().await;
+    }
+}
+
+async fn open(
+    folder: &TempDir,
+    location: &DatabaseTarget,
+    settings: &[(String, String)],
+    time: Arc<TestClock>,
+) -> Arc<App> {
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut sources = Sources::default()
+        .with("data_dir", path(""))
+        .with("server.base_url", "http://127.0.0.1:8080")
+        .with("secrets.file", path("secrets.toml"));
+    if let DatabaseTarget::Postgres(url) = location {
+        sources = sources.with("database.url", url.expose_secret());
+    }
+    for (key, value) in settings {
+        sources = sources.with(key, value);
+    }
+    let config = Config::load(&sources).expect("the test's settings are right");
+    let world = World {
+        clock: time,
+        entropy: Arc::new(SeededEntropy::new(1)),
+    };
+    // on PostgreSQL the operator provides the keys
+    paperround::token::KeyRing::load_or_create(&config.secrets_file(), &*world.entropy)
+        .expect("keys can be made");
+    Arc::new(App::open(config, world).await.expect("the service starts"))
+}
