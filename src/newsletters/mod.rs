@@ -13,6 +13,7 @@ pub mod add;
 pub mod cadence;
 pub mod days;
 pub mod schedule;
+pub mod slots;
 pub mod store;
 
 pub use cadence::{Cadence, Cadences};

@@ -8,6 +8,8 @@ mod fetch;
 mod migrations;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// Due slots: each is settled once, visibly.
+mod slots;
 /// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
 mod smtp;
 mod support;
