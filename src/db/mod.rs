@@ -23,12 +23,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DatabaseTarget;
 
+mod lock;
 mod migrate;
 mod postgres;
 mod sqlite;
 mod timestamp;
 
-pub use migrate::MigrateError;
+pub use lock::{LockError, WorkerLock};
+pub use migrate::{MigrateError, Step};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ mod inbox;
 mod pages;
 mod receiver;
 mod site;
+mod walk;
 
 pub use receiver::{Mailbox, Received, Receiver};
 pub use site::Site;

@@ -252,3 +252,27 @@ db_test!(
         assert!(refused.to_string().contains("newer release"), "{refused}");
     }
 );
+
+db_test!(
+    a_second_worker_is_refused_until_the_first_is_gone,
+    async |app: &TestApp| {
+        let mut first = app.db.lock_worker().await.expect("the first takes it");
+        assert!(first.is_held().await);
+        let refused = app
+            .db
+            .lock_worker()
+            .await
+            .expect_err("the second does not get it");
+        assert!(refused.to_string().contains("another worker"), "{refused}");
+        drop(first);
+        let again = async {
+            // PostgreSQL notices the end of a session a moment later
+            while app.db.lock_worker().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), again)
+            .await
+            .expect("the lock is free again");
+    }
+);

@@ -1,0 +1,138 @@
+//! One active worker: a lock on a file beside a SQLite database, an advisory lock on PostgreSQL.
+//!
+//! The lock keeps a second worker from starting. It is not what keeps mails safe: that is the mark's compare-and-set.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::PathBuf;
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::Db;
+
+/// "paperrou" as a number: other programs in the same cluster use other numbers.
+const ADVISORY_KEY: i64 = 0x7061_7065_7272_6f75;
+
+const LOCK_POSTGRES: &str = "SELECT pg_try_advisory_lock($1)";
+const HELD_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks
+     WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+       -- a key of 64 bits is shown as two halves
+       AND ((classid::bigint << 32) | objid::bigint) = $1)";
+
+/// Held by the active worker; given back when it is dropped, or when its process dies.
+#[derive(Debug)]
+pub struct WorkerLock(Held);
+
+#[derive(Debug)]
+enum Held {
+    File { _file: File },
+    Session(Box<PgConnection>),
+}
+
+/// Why the lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another worker has it.
+    #[error(
+        "another worker is at work on this database ({holder}): stop it first, or run only the web role here"
+    )]
+    Taken {
+        /// Who, as far as it is known.
+        holder: String,
+    },
+    /// The lock file cannot be made.
+    #[error("cannot lock {path}")]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// PostgreSQL answered an error.
+    #[error("the database cannot be reached")]
+    Engine(#[from] sqlx::Error),
+}
+
+impl Db {
+    /// Takes the lock of the active worker, or says who has it.
+    pub async fn lock_worker(&self) -> Result<WorkerLock, LockError> {
+        match self {
+            Self::Sqlite { reader, .. } => {
+                let mut path: OsString = reader
+                    .connect_options()
+                    .get_filename()
+                    .as_os_str()
+                    .to_owned();
+                path.push(".lock");
+                lock_file(path.into())
+            }
+            Self::Postgres(pool) => {
+                // a session of its own: the lock ends with it
+                let mut session = pool.acquire().await?.detach();
+                let had: bool = sqlx::query_scalar(LOCK_POSTGRES)
+                    .bind(ADVISORY_KEY)
+                    .fetch_one(&mut session)
+                    .await?;
+                if !had {
+                    session.close().await?;
+                    let holder = "an advisory lock of this PostgreSQL database".to_owned();
+                    return Err(LockError::Taken { holder });
+                }
+                Ok(WorkerLock(Held::Session(Box::new(session))))
+            }
+        }
+    }
+}
+
+impl WorkerLock {
+    /// Whether the lock is still held: a PostgreSQL session may have been ended from outside.
+    pub async fn is_held(&mut self) -> bool {
+        match &mut self.0 {
+            Held::File { .. } => true,
+            Held::Session(session) => sqlx::query_scalar(HELD_POSTGRES)
+                .bind(ADVISORY_KEY)
+                .fetch_one(&mut **session)
+                .await
+                .unwrap_or(false),
+        }
+    }
+}
+
+fn lock_file(path: PathBuf) -> Result<WorkerLock, LockError> {
+    let open = || -> std::io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+    };
+    let mut file = open().map_err(|source| LockError::File {
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // only for the message
+            let _unread = file.read_to_string(&mut holder);
+            let holder = if holder.is_empty() {
+                "unknown process".to_owned()
+            } else {
+                holder
+            };
+            return Err(LockError::Taken { holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(LockError::File { path, source }),
+    }
+    let sign = |file: &mut File| -> std::io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "process {}", std::process::id())
+    };
+    sign(&mut file).map_err(|source| LockError::File { path, source })?;
+    Ok(WorkerLock(Held::File { _file: file }))
+}

@@ -1,1 +1,0 @@
-//! Texts that people see, by Fluent: one file per language in `locales/`.
