@@ -1,1 +1,28 @@
 //! Handing mail to a relay.
+//!
+//! The room knows SMTP (RFC 5321) and nothing of the database. [`relay_url`] says where the relay is; [`connection`]
+//! is one dialogue, over any stream; [`outcome`] says, for each phase and each reply, who is to be punished; [`relay`]
+//! keeps a hard cap on open connections; [`outbox`] takes the relay's place where there is none. The sender sees them
+//! all as one [`channel`].
+//!
+//! Two calls hand over a message, because the record must stand between them: `envelope` ends when the relay has
+//! answered 354 and nothing of the message is written; `transmit` writes it and hears the answer to the final dot.
+
+pub mod channel;
+pub mod connection;
+pub mod deadlines;
+pub mod envelope;
+pub mod outbox;
+pub mod outcome;
+pub mod relay;
+pub mod relay_url;
+pub mod reply;
+pub mod wire;
+
+mod auth;
+mod capabilities;
+mod dialogue;
+mod health;
+mod input;
+mod opening;
+mod tls;

@@ -2,6 +2,8 @@
 
 mod app;
 mod database;
+pub(crate) mod feed_server;
+pub(crate) mod smtp_server;
 
 pub(crate) use app::TestApp;
 pub(crate) use database::Engine;

@@ -1,0 +1,105 @@
+//! Where mail goes, whichever it is: a relay, or a folder in its place.
+
+use std::sync::Arc;
+
+use super::envelope::Envelope;
+use super::outbox::{Outbox, OutboxLine};
+use super::outcome::{Failure, Outcome};
+use super::relay::{Health, Lease, Relay, Unavailable};
+use super::wire::Wire;
+
+/// Files are written this many at a time.
+const OUTBOX_LINES: usize = 4;
+
+/// Where mail goes.
+#[derive(Clone)]
+pub enum Channel {
+    /// To a relay.
+    Smtp(Arc<Relay>),
+    /// To a folder, for want of a relay.
+    Outbox(Arc<Outbox>),
+}
+
+impl Channel {
+    /// What rows call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Smtp(relay) => relay.name(),
+            Self::Outbox(_) => "outbox",
+        }
+    }
+
+    /// How many messages may be on their way at one time.
+    pub fn max_lines(&self) -> usize {
+        match self {
+            Self::Smtp(relay) => relay.connector().config().max_connections,
+            Self::Outbox(_) => OUTBOX_LINES,
+        }
+    }
+
+    /// Whether it may be used.
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Smtp(relay) => relay.health(),
+            Self::Outbox(_) => Health::Ok,
+        }
+    }
+
+    /// A line to hand messages to, one after another. Waits while all are in use.
+    pub async fn open(&self) -> Result<Line, Unavailable> {
+        match self {
+            Self::Smtp(relay) => relay.open().await.map(Line::Smtp),
+            Self::Outbox(outbox) => Ok(Line::Outbox(OutboxLine::new(outbox.clone()))),
+        }
+    }
+
+    /// Gives up what has been idle for too long.
+    pub async fn close_idle(&self) {
+        match self {
+            Self::Smtp(relay) => relay.close_idle().await,
+            Self::Outbox(_) => {}
+        }
+    }
+
+    /// Gives up everything that is idle.
+    pub async fn close(&self) {
+        match self {
+            Self::Smtp(relay) => relay.close().await,
+            Self::Outbox(_) => {}
+        }
+    }
+}
+
+/// A connection to a relay, or a way into the folder.
+pub enum Line {
+    /// To a relay.
+    Smtp(Lease),
+    /// To a folder.
+    Outbox(OutboxLine),
+}
+
+impl Line {
+    /// Announces one message. `Ok` when the message itself is awaited and nothing of it has been written.
+    pub async fn envelope(&mut self, envelope: &Envelope) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(lease) => lease.envelope(envelope).await,
+            Self::Outbox(line) => line.envelope(envelope).await,
+        }
+    }
+
+    /// Hands over the message that was announced.
+    pub async fn transmit(&mut self, wire: &Wire) -> Outcome {
+        match self {
+            Self::Smtp(lease) => lease.transmit(wire).await,
+            Self::Outbox(line) => line.transmit(wire).await,
+        }
+    }
+
+    /// Whether another message may go over it.
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::Smtp(lease) => lease.is_usable(),
+            Self::Outbox(_) => true,
+        }
+    }
+}

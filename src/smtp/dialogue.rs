@@ -1,0 +1,163 @@
+//! Reading and writing on a connection: whole replies, counted bytes, one deadline for each.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connection::Connection;
+use super::outcome::{Cause, Failure, Phase};
+use super::reply::Reply;
+
+/// How long an early reply may take to become complete.
+const EARLY_REPLY: Duration = Duration::from_secs(20);
+
+/// What happened first while the message was being written.
+enum Step {
+    Wrote(io::Result<usize>),
+    Heard(io::Result<usize>),
+}
+
+impl Connection {
+    /// Writes one command and reads its reply.
+    pub(super) async fn ask(
+        &mut self,
+        phase: Phase,
+        command: &str,
+        limit: Duration,
+    ) -> Result<Reply, Failure> {
+        self.write_command(phase, command).await?;
+        self.read_reply(phase, limit).await
+    }
+
+    /// Reads one complete reply within `limit`.
+    pub(super) async fn read_reply(
+        &mut self,
+        phase: Phase,
+        limit: Duration,
+    ) -> Result<Reply, Failure> {
+        let deadline = Instant::now() + limit;
+        let cause = loop {
+            match self.input.next_reply() {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => {}
+                Err(error) => break Cause::Protocol(error.to_string()),
+            }
+            match timeout_at(deadline, self.input.fill(&mut self.stream)).await {
+                Ok(Ok(0)) => break Cause::Lost("the relay closed the connection".to_owned()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => break Cause::Lost(error.to_string()),
+                Err(_) => break Cause::TimedOut,
+            }
+        };
+        Err(Failure {
+            phase,
+            cause,
+            partial: self.input.partial(),
+        })
+    }
+
+    /// Writes command lines. Where that fails, a farewell that the relay sent before it closed is the better reason.
+    pub(super) async fn write_command(&mut self, phase: Phase, lines: &str) -> Result<(), Failure> {
+        let limit = self.deadlines.rset;
+        let write = async {
+            self.stream.write_all(lines.as_bytes()).await?;
+            self.stream.flush().await
+        };
+        let cause = match timeout(limit, write).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Cause::Lost(error.to_string()),
+            Err(_) => Cause::TimedOut,
+        };
+        let cause = match self.read_reply(phase, self.deadlines.quit).await {
+            Ok(farewell) => Cause::Reply(farewell),
+            Err(_) => cause,
+        };
+        Err(Failure::new(phase, cause))
+    }
+
+    /// Writes the message with its dot. `Ok` when its last byte was taken; a failure of phase `Body` means that it was
+    /// not, so the relay cannot have accepted the message.
+    pub(super) async fn write_message(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let whole = Instant::now() + self.deadlines.body;
+        let mut written = 0;
+        while written < bytes.len() {
+            if !self.input.is_empty() {
+                return Err(self.early_reply().await);
+            }
+            let stalled = Instant::now() + self.deadlines.body_stalled;
+            let rest = &bytes[written..];
+            let step = timeout_at(
+                whole.min(stalled),
+                poll_fn(|context| self.poll_step(context, rest)),
+            );
+            match step.await {
+                Ok(Step::Wrote(Ok(0))) => {
+                    return Err(body(Cause::Lost("the stream takes no more".to_owned())));
+                }
+                Ok(Step::Wrote(Ok(count))) => written += count,
+                Ok(Step::Heard(Ok(0))) => {
+                    return Err(body(Cause::Lost(
+                        "the relay closed the connection".to_owned(),
+                    )));
+                }
+                Ok(Step::Heard(Ok(_))) => {}
+                Ok(Step::Wrote(Err(error)) | Step::Heard(Err(error))) => {
+                    return Err(body(Cause::Lost(error.to_string())));
+                }
+                Err(_) => return Err(body(Cause::TimedOut)),
+            }
+        }
+        let flushed = timeout_at(whole, self.stream.flush()).await;
+        let cause = match flushed {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Cause::Lost(error.to_string()),
+            Err(_) => Cause::TimedOut,
+        };
+        // Every byte had been taken: the dot may be out.
+        Err(Failure::new(Phase::Dot, cause))
+    }
+
+    /// Listens first: whatever comes before the dot stops the writing.
+    fn poll_step(&mut self, context: &mut Context<'_>, rest: &[u8]) -> Poll<Step> {
+        if let Poll::Ready(heard) = self.poll_input(context) {
+            return Poll::Ready(Step::Heard(heard));
+        }
+        Pin::new(&mut self.stream)
+            .poll_write(context, rest)
+            .map(Step::Wrote)
+    }
+
+    pub(super) fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [0; 512];
+        let mut buffer = ReadBuf::new(&mut room);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                self.input.push(buffer.filled());
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+        }
+    }
+
+    /// The failure that a reply before the dot makes.
+    async fn early_reply(&mut self) -> Failure {
+        let limit = EARLY_REPLY.min(self.deadlines.dot);
+        match self.read_reply(Phase::Body, limit).await {
+            Ok(reply) if reply.is_transient() || reply.is_permanent() => body(Cause::Reply(reply)),
+            Ok(reply) => body(Cause::Protocol(format!(
+                "the relay answered {reply} before the final dot"
+            ))),
+            Err(failure) => failure,
+        }
+    }
+}
+
+fn body(cause: Cause) -> Failure {
+    Failure::new(Phase::Body, cause)
+}

@@ -1,0 +1,206 @@
+//! Whether a relay may be used, and from when on. Pure but for the randomness it is given.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::id::{Entropy, random_bytes};
+
+/// First rest; each further one is twice as long, up to [`LONGEST_REST`].
+pub(crate) const FIRST_REST: Duration = Duration::from_secs(30);
+/// Longest rest.
+pub(crate) const LONGEST_REST: Duration = Duration::from_mins(15);
+/// A halted relay is tried this often, and whenever it is configured anew.
+pub(crate) const HALTED_RETRY: Duration = Duration::from_hours(1);
+/// Connections lost in a row, without a word, until the relay rests.
+const LOSSES: u32 = 3;
+
+/// What is known of a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// In use.
+    Ok,
+    /// Resting until then; after that, one connection probes.
+    BackingOff {
+        /// When it may be tried again.
+        until: Timestamp,
+        /// What happened, for people.
+        reason: String,
+    },
+    /// It needs a person. Tried once an hour nevertheless.
+    Halted {
+        /// When it may be tried again.
+        until: Timestamp,
+        /// What is wrong, for people.
+        reason: String,
+    },
+}
+
+impl Health {
+    /// From when on it may be tried.
+    pub fn usable_from(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ok => None,
+            Self::BackingOff { until, .. } | Self::Halted { until, .. } => Some(*until),
+        }
+    }
+}
+
+/// Health with the history that decides the next rest.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) health: Health,
+    rests: u32,
+    losses: u32,
+    protocol_errors: u32,
+    data_after_refusal: u32,
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Self {
+            health: Health::Ok,
+            rests: 0,
+            losses: 0,
+            protocol_errors: 0,
+            data_after_refusal: 0,
+        }
+    }
+
+    /// A message was answered for, or a recipient: the relay works.
+    pub(crate) fn works(&mut self) {
+        self.health = Health::Ok;
+        self.rests = 0;
+        self.losses = 0;
+    }
+
+    /// The relay rests, at least for `minimum`. `jitter` is 0.8 to 1.2.
+    pub(crate) fn rest(
+        &mut self,
+        now: Timestamp,
+        minimum: Option<Duration>,
+        jitter: f64,
+        reason: String,
+    ) {
+        let doubled = FIRST_REST.saturating_mul(1 << self.rests.min(10));
+        let rest = doubled.min(LONGEST_REST).mul_f64(jitter);
+        let until = now + rest.max(minimum.unwrap_or(Duration::ZERO));
+        // Twenty connections that fail together are one failure, and it does not end an earlier, longer rest.
+        if self
+            .health
+            .usable_from()
+            .is_some_and(|earlier| earlier > now)
+        {
+            return;
+        }
+        self.rests = self.rests.saturating_add(1);
+        self.losses = 0;
+        self.health = Health::BackingOff { until, reason };
+    }
+
+    pub(crate) fn halt(&mut self, now: Timestamp, reason: String) {
+        let until = now + HALTED_RETRY;
+        self.health = Health::Halted { until, reason };
+    }
+
+    /// A connection was lost within a message. The third in a row is more than bad luck.
+    pub(crate) fn lost(&mut self, now: Timestamp, jitter: f64, reason: String) {
+        self.losses += 1;
+        if self.losses >= LOSSES {
+            self.rest(now, None, jitter, reason);
+        }
+    }
+
+    /// The relay answered what nobody may answer there. The second time it is halted.
+    pub(crate) fn misbehaved(&mut self, now: Timestamp, reason: String) {
+        self.protocol_errors += 1;
+        if self.protocol_errors >= 2 {
+            self.protocol_errors = 0;
+            self.halt(now, reason);
+        }
+    }
+
+    /// The relay answered DATA with 354 although it had refused the recipient.
+    pub(crate) fn answered_data_after_refusal(&mut self) {
+        self.data_after_refusal += 1;
+    }
+
+    pub(crate) fn pipelining(&self) -> super::connection::Pipelining {
+        use super::connection::Pipelining;
+        if self.protocol_errors > 0 {
+            Pipelining::Off
+        } else if self.data_after_refusal >= 3 {
+            Pipelining::DataAlone
+        } else {
+            Pipelining::Full
+        }
+    }
+}
+
+/// A factor from 0.8 to 1.2, so that what failed together does not come back together.
+pub(crate) fn jitter(entropy: &dyn Entropy) -> f64 {
+    let random = u16::from_le_bytes(random_bytes(entropy));
+    0.8 + 0.4 * f64::from(random) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest_of(record: &Record, now: Timestamp) -> Duration {
+        record.health.usable_from().unwrap().since(now)
+    }
+
+    #[test]
+    fn rests_double_up_to_a_quarter_of_an_hour() {
+        let mut record = Record::new();
+        let mut now = Timestamp::UNIX_EPOCH;
+        let mut rests = Vec::new();
+        for _ in 0..7 {
+            record.rest(now, None, 1.0, String::new());
+            rests.push(rest_of(&record, now).as_secs());
+            now = record.health.usable_from().unwrap();
+        }
+        assert_eq!(rests, [30, 60, 120, 240, 480, 900, 900]);
+        record.works();
+        record.rest(now, None, 1.0, String::new());
+        assert_eq!(rest_of(&record, now).as_secs(), 30);
+    }
+
+    #[test]
+    fn failures_at_one_time_count_once_and_a_longer_rest_stands() {
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        record.rest(now, Some(Duration::from_mins(30)), 1.0, "login".to_owned());
+        record.rest(now, None, 1.0, "another".to_owned());
+        assert_eq!(rest_of(&record, now).as_secs(), 1800);
+        assert_eq!(record.rests, 1);
+    }
+
+    #[test]
+    fn three_losses_in_a_row_are_a_reason_to_rest() {
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        record.lost(now, 1.0, String::new());
+        record.lost(now, 1.0, String::new());
+        record.works();
+        record.lost(now, 1.0, String::new());
+        record.lost(now, 1.0, String::new());
+        assert_eq!(record.health, Health::Ok);
+        record.lost(now, 1.0, String::new());
+        assert_eq!(rest_of(&record, now), FIRST_REST);
+    }
+
+    #[test]
+    fn the_second_impossible_answer_halts() {
+        use super::super::connection::Pipelining;
+        let mut record = Record::new();
+        assert_eq!(record.pipelining(), Pipelining::Full);
+        record.misbehaved(Timestamp::UNIX_EPOCH, "2xx to DATA".to_owned());
+        assert_eq!(
+            (record.pipelining(), &record.health),
+            (Pipelining::Off, &Health::Ok)
+        );
+        record.misbehaved(Timestamp::UNIX_EPOCH, "2xx to DATA".to_owned());
+        assert_eq!(rest_of(&record, Timestamp::UNIX_EPOCH), HALTED_RETRY);
+    }
+}

@@ -1,0 +1,154 @@
+//! From a host and a port to a connection that is ready for a message.
+
+use lettre::transport::smtp::commands::{Ehlo, Starttls};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::capabilities::Capabilities;
+use super::connection::{Connection, Pipelining, Stream};
+use super::deadlines::Deadlines;
+use super::outcome::{Cause, Failure, Phase};
+use super::relay_url::{RelayConfig, Security};
+use super::tls::{self, TlsSetupError};
+
+/// Opens connections to one relay.
+#[derive(Clone)]
+pub struct Connector {
+    config: RelayConfig,
+    deadlines: Deadlines,
+    tls: Option<TlsConnector>,
+}
+
+impl Connector {
+    /// Reads the trusted roots, once, unless the relay is spoken to in clear.
+    pub fn new(config: RelayConfig, deadlines: Deadlines) -> Result<Self, TlsSetupError> {
+        let tls = match config.security {
+            Security::ImplicitTls | Security::StartTls => {
+                Some(tls::connector(config.extra_roots.as_deref())?)
+            }
+            Security::Plain => None,
+        };
+        Ok(Self {
+            config,
+            deadlines,
+            tls,
+        })
+    }
+
+    /// Which relay it is.
+    pub fn config(&self) -> &RelayConfig {
+        &self.config
+    }
+
+    /// The deadlines of each phase.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// Connects, protects the connection, says hello and logs in.
+    pub async fn open(&self, pipelining: Pipelining) -> Result<Connection, Failure> {
+        let target = (self.config.host.as_str(), self.config.port);
+        let stream = timeout(self.deadlines.connect, TcpStream::connect(target))
+            .await
+            .map_err(|_| Failure::new(Phase::Connect, Cause::TimedOut))?
+            .map_err(|error| Failure::new(Phase::Connect, Cause::Lost(error.to_string())))?;
+        // Without it the kernel holds back the dot until the body is acknowledged: some 40 ms per message.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Failure::new(Phase::Connect, Cause::Lost(error.to_string())))?;
+        self.open_over(stream, pipelining).await
+    }
+
+    /// The same over a stream that is connected already, such as a pipe.
+    pub async fn open_over(
+        &self,
+        stream: impl Stream + 'static,
+        pipelining: Pipelining,
+    ) -> Result<Connection, Failure> {
+        let stream: Box<dyn Stream> = Box::new(stream);
+        let (stream, encrypted) = match self.config.security {
+            Security::ImplicitTls => (self.protect(stream).await?, true),
+            Security::StartTls | Security::Plain => (stream, false),
+        };
+        let mut connection = Connection::new(stream, encrypted, self.deadlines.clone(), pipelining);
+        let limit = self.deadlines.greeting;
+        let greeting = connection.read_reply(Phase::Greeting, limit).await?;
+        if greeting.code != 220 {
+            return Err(Failure::new(Phase::Greeting, Cause::Reply(greeting)));
+        }
+        self.hello(&mut connection).await?;
+        if self.config.security == Security::StartTls {
+            connection = self.start_tls(connection, pipelining).await?;
+            self.hello(&mut connection).await?;
+        }
+        connection.log_in(&self.config).await?;
+        connection.ready();
+        Ok(connection)
+    }
+
+    async fn hello(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let command = Ehlo::new(self.config.ehlo_name.client_id()).to_string();
+        let reply = connection
+            .ask(Phase::Ehlo, &command, self.deadlines.ehlo)
+            .await?;
+        if reply.code != 250 {
+            return Err(Failure::new(Phase::Ehlo, Cause::Reply(reply)));
+        }
+        connection.set_capabilities(Capabilities::from_ehlo(&reply));
+        Ok(())
+    }
+
+    async fn start_tls(
+        &self,
+        mut connection: Connection,
+        pipelining: Pipelining,
+    ) -> Result<Connection, Failure> {
+        if !connection.capabilities().starttls {
+            let reason = "the relay does not offer STARTTLS, and nothing is sent in clear: use smtps:// or another port";
+            return Err(unfit(reason));
+        }
+        let reply = connection
+            .ask(
+                Phase::StartTls,
+                &Starttls.to_string(),
+                self.deadlines.starttls,
+            )
+            .await?;
+        if reply.code != 220 {
+            return Err(Failure::new(Phase::StartTls, Cause::Reply(reply)));
+        }
+        // What came in clear behind the 220 would be taken for an answer from within TLS.
+        let stream = connection
+            .into_stream()
+            .ok_or_else(|| unfit("somebody put bytes behind the relay's answer to STARTTLS"))?;
+        let stream = self.protect(stream).await?;
+        Ok(Connection::new(
+            stream,
+            true,
+            self.deadlines.clone(),
+            pipelining,
+        ))
+    }
+
+    async fn protect(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Failure> {
+        let connector = self
+            .tls
+            .as_ref()
+            .expect("made in `new` for every relay that speaks TLS");
+        let name = ServerName::try_from(self.config.host.clone()).map_err(|_| {
+            let reason = format!("{} cannot be the name in a certificate", self.config.host);
+            Failure::new(Phase::Tls, Cause::Unfit(reason))
+        })?;
+        let stream = timeout(self.deadlines.tls, connector.connect(name, stream))
+            .await
+            .map_err(|_| Failure::new(Phase::Tls, Cause::TimedOut))?
+            .map_err(|error| tls::handshake_failure(&error))?;
+        Ok(Box::new(stream))
+    }
+}
+
+fn unfit(reason: &str) -> Failure {
+    Failure::new(Phase::StartTls, Cause::Unfit(reason.to_owned()))
+}

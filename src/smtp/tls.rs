@@ -1,0 +1,91 @@
+//! TLS to a relay: 1.2 or newer, certificate and name verified against the system's roots and the operator's own.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use tokio_rustls::TlsConnector;
+
+use super::outcome::{Cause, Failure, Phase};
+
+/// Why TLS cannot be set up on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    /// The file of extra roots cannot be read.
+    #[error("cannot read the certificates in {path}")]
+    Roots {
+        /// The file.
+        path: String,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The file of extra roots holds no certificate.
+    #[error("there is no certificate in {0}: it must be a PEM file with BEGIN CERTIFICATE")]
+    NoRoots(String),
+    /// The system has no roots, or one of the extra roots is none.
+    #[error("cannot set up certificate verification")]
+    Verifier(#[from] rustls::Error),
+}
+
+/// A connector that trusts the system's roots and those in `extra_roots`.
+pub(crate) fn connector(extra_roots: Option<&Path>) -> Result<TlsConnector, TlsSetupError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = extra_roots.map(read_roots).transpose()?.unwrap_or_default();
+    let verifier = Verifier::new_with_extra_roots(roots, provider.clone())?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    let unreadable = |source| TlsSetupError::Roots {
+        path: path.display().to_string(),
+        source,
+    };
+    let roots = CertificateDer::pem_file_iter(path)
+        .map_err(unreadable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    if roots.is_empty() {
+        return Err(TlsSetupError::NoRoots(path.display().to_string()));
+    }
+    Ok(roots)
+}
+
+/// Tells a handshake that broke from one that can never succeed.
+pub(crate) fn handshake_failure(error: &io::Error) -> Failure {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let cause = match inner {
+        Some(inner) if is_final(inner) => Cause::Unfit(format!("no secure connection: {inner}")),
+        Some(_) | None => Cause::Lost(error.to_string()),
+    };
+    Failure::new(Phase::Tls, cause)
+}
+
+/// Whether waiting cannot help: a certificate, a name, a protocol version, or no TLS at all on that port.
+fn is_final(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription as Alert, Error};
+    match error {
+        Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity
+        ),
+        Error::InvalidCertificate(_)
+        | Error::NoCertificatesPresented
+        | Error::UnsupportedNameType
+        | Error::PeerIncompatible(_)
+        | Error::PeerMisbehaved(_)
+        | Error::InvalidMessage(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,253 @@
+use paperround::smtp::outcome::{Cause, Phase};
+use secrecy::SecretString;
+
+use super::*;
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, Authority, Offers, Step};
+
+async fn failure(server: &SmtpServer) -> Failure {
+    open(connector(server)).await
+}
+
+async fn open(connector: Connector) -> Failure {
+    match connector.open(Pipelining::Full).await {
+        Ok(_) => panic!("the relay was taken"),
+        Err(failure) => failure,
+    }
+}
+
+fn tls_connector(
+    server: &SmtpServer,
+    authority: Option<&Authority>,
+    login: Option<&str>,
+    implicit: bool,
+) -> Connector {
+    let scheme = if implicit { "smtps" } else { "smtp" };
+    let url = format!("{scheme}://ada@localhost:{}", server.port());
+    let mut config = RelayConfig::parse(
+        &url,
+        RelayOptions {
+            password: Some(SecretString::from(login.unwrap_or("right"))),
+            extra_roots: authority.map(|authority| authority.pem_file().to_owned()),
+            ..RelayOptions::default()
+        },
+    )
+    .unwrap();
+    if login.is_none() {
+        config.login = None;
+    }
+    Connector::new(config, Deadlines::all(LIMIT)).unwrap()
+}
+
+fn offers(authority: &Authority, implicit_tls: bool, mechanisms: &str) -> Offers {
+    Offers {
+        tls: Some(authority.server_for("localhost")),
+        implicit_tls,
+        login: Some(("ada".to_owned(), "right".to_owned())),
+        mechanisms: mechanisms.to_owned(),
+        ..Offers::default()
+    }
+}
+
+#[tokio::test]
+async fn s2_a_banner_that_refuses_is_late_or_trickles_lets_the_relay_rest() {
+    let server = SmtpServer::start().await;
+    for (act, phase) in [
+        (
+            Act::reply("421 4.3.2 busy").then(After::Close),
+            Phase::Greeting,
+        ),
+        (
+            Act::reply("554 5.3.2 go away").then(After::Close),
+            Phase::Greeting,
+        ),
+        (Act::close(), Phase::Greeting),
+        (Act::stall(), Phase::Greeting),
+        (Act::bytes("22").then(After::Stall), Phase::Greeting),
+        (Act::reply("no smtp here"), Phase::Greeting),
+        (Act::reply("250 odd"), Phase::Greeting),
+    ] {
+        server.script().once(Step::Banner, act.clone());
+        let failure = failure(&server).await;
+        assert_eq!(
+            (failure.phase, failure.verdict()),
+            (phase, Verdict::RelayBackOff(None)),
+            "{act:?}"
+        );
+    }
+    server
+        .script()
+        .once(Step::Ehlo, Act::reply("502 5.5.1 what"));
+    assert_eq!(failure(&server).await.phase, Phase::Ehlo);
+    assert!(connect(&server).await.is_ready());
+}
+
+#[tokio::test]
+async fn s1_nobody_listening_lets_the_relay_rest() {
+    let server = SmtpServer::start().await;
+    let connector = connector(&server);
+    drop(server);
+    tokio::task::yield_now().await;
+    let failure = open(connector).await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::Connect, Verdict::RelayBackOff(None))
+    );
+}
+
+#[tokio::test]
+async fn starttls_and_implicit_tls_carry_mail_with_either_mechanism() {
+    let authority = Authority::new();
+    for (implicit, mechanisms) in [
+        (false, "PLAIN LOGIN"),
+        (true, "PLAIN"),
+        (false, "LOGIN"),
+        (true, "XOAUTH2 LOGIN"),
+    ] {
+        let server = SmtpServer::offering(offers(&authority, implicit, mechanisms)).await;
+        let connector = tls_connector(&server, Some(&authority), Some("right"), implicit);
+        let mut connection = connector.open(Pipelining::Full).await.unwrap();
+        assert!(connection.is_encrypted());
+        assert_eq!(
+            end(&mut connection, "one", "ada@example.org", 300_000)
+                .await
+                .0,
+            Verdict::Sent
+        );
+        connection.quit().await;
+        assert_eq!(ids(&server), ["<one@news.example>"], "{mechanisms}");
+    }
+}
+
+#[tokio::test]
+async fn s12_a_certificate_of_unknown_origin_or_for_another_name_halts_the_relay() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    for (certificate, trusted) in [("localhost", &stranger), ("elsewhere.example", &authority)] {
+        for implicit_tls in [true, false] {
+            let offers = Offers {
+                tls: Some(authority.server_for(certificate)),
+                ..offers(&authority, implicit_tls, "PLAIN")
+            };
+            let server = SmtpServer::offering(offers).await;
+            let failure = open(tls_connector(
+                &server,
+                Some(trusted),
+                Some("right"),
+                implicit_tls,
+            ))
+            .await;
+            assert_eq!(
+                (failure.phase, failure.verdict()),
+                (Phase::Tls, Verdict::RelayHalted),
+                "{failure}"
+            );
+            assert_eq!(server.counters().logins, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn s12_starttls_that_is_stripped_refused_or_injected_sends_nothing_in_clear() {
+    let authority = Authority::new();
+    let stripped = SmtpServer::start().await;
+    let failure = open(tls_connector(&stripped, Some(&authority), None, false)).await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::StartTls, Verdict::RelayHalted)
+    );
+
+    let server = SmtpServer::offering(offers(&authority, false, "PLAIN")).await;
+    let connector = || tls_connector(&server, Some(&authority), Some("right"), false);
+    server
+        .script()
+        .once(Step::StartTls, Act::reply("454 4.7.0 not now"));
+    assert_eq!(
+        open(connector()).await.verdict(),
+        Verdict::RelayBackOff(None)
+    );
+    let injected = Act::bytes("220 go\r\n235 2.7.0 welcome\r\n").then(After::Continue);
+    server.script().once(Step::StartTls, injected);
+    let failure = open(connector()).await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::StartTls, Verdict::RelayHalted)
+    );
+    assert!(failure.to_string().contains("behind"), "{failure}");
+    assert_eq!(server.counters().logins, 0);
+}
+
+#[tokio::test]
+async fn s12_a_tls_handshake_that_stalls_lets_the_relay_rest() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, false, "PLAIN")).await;
+    server
+        .script()
+        .once(Step::StartTls, Act::reply("220 go").then(After::Stall));
+    let failure = open(tls_connector(
+        &server,
+        Some(&authority),
+        Some("right"),
+        false,
+    ))
+    .await;
+    assert_eq!(
+        (failure.phase, failure.cause),
+        (Phase::Tls, Cause::TimedOut)
+    );
+    // A port that speaks in clear where TLS was meant says so at once.
+    let plain = SmtpServer::start().await;
+    let failure = open(tls_connector(&plain, Some(&authority), None, true)).await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::Tls, Verdict::RelayHalted),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn s13_a_wrong_password_halts_and_never_shows_itself() {
+    let authority = Authority::new();
+    for mechanisms in ["PLAIN", "LOGIN"] {
+        let server = SmtpServer::offering(offers(&authority, true, mechanisms)).await;
+        let failure = open(tls_connector(
+            &server,
+            Some(&authority),
+            Some("hunter2"),
+            true,
+        ))
+        .await;
+        assert_eq!(
+            (failure.phase, failure.verdict()),
+            (Phase::Auth, Verdict::RelayHalted)
+        );
+        assert!(!format!("{failure:?} {failure}").contains("hunter2"));
+        assert_eq!(server.counters().logins, 1);
+    }
+}
+
+#[tokio::test]
+async fn s13_a_log_in_that_cannot_be_is_halted_with_its_reason() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, true, "GSSAPI XOAUTH2")).await;
+    let connector = || tls_connector(&server, Some(&authority), Some("right"), true);
+    let failure = open(connector()).await;
+    assert_eq!(failure.verdict(), Verdict::RelayHalted);
+    assert!(failure.to_string().contains("GSSAPI, XOAUTH2"), "{failure}");
+
+    let server = SmtpServer::offering(offers(&authority, true, "PLAIN")).await;
+    let connector = || tls_connector(&server, Some(&authority), Some("right"), true);
+    for (act, verdict) in [
+        (Act::reply("334 "), Verdict::RelayHalted),
+        (
+            Act::reply("454 4.7.0 later"),
+            Verdict::RelayBackOff(Some(Duration::from_mins(30))),
+        ),
+        (Act::reply("432 4.7.12 change"), Verdict::RelayBackOff(None)),
+        (Act::close(), Verdict::RelayBackOff(None)),
+        (Act::stall(), Verdict::RelayBackOff(None)),
+    ] {
+        server.script().once(Step::Auth, act.clone());
+        assert_eq!(open(connector()).await.verdict(), verdict, "{act:?}");
+    }
+}

@@ -1,0 +1,166 @@
+use paperround::smtp::relay::{Health, Unavailable};
+
+use super::*;
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, Step};
+
+async fn send_over(relay: &Arc<Relay>, id: &str) -> Result<Verdict, Unavailable> {
+    let mut lease = relay.open().await?;
+    let wire = wire(id, 100);
+    if let Err(failure) = lease.envelope(&envelope("ada@example.org", &wire)).await {
+        return Ok(failure.verdict());
+    }
+    Ok(lease.transmit(&wire).await.verdict())
+}
+
+fn rest_of(relay: &Relay, clock: &TestClock) -> Duration {
+    relay
+        .health()
+        .usable_from()
+        .expect("it rests")
+        .since(clock.now())
+}
+
+#[tokio::test]
+async fn open_connections_never_exceed_the_cap() {
+    let server = SmtpServer::start().await;
+    server.script().always(
+        Step::Dot,
+        Act::reply("250 ok").delayed(Duration::from_millis(2)),
+    );
+    let relay = relay_with(&server, 3, clock());
+    let sends = (0..40).map(|number| {
+        let relay = relay.clone();
+        tokio::spawn(async move { send_over(&relay, &number.to_string()).await.unwrap() })
+    });
+    for send in sends.collect::<Vec<_>>() {
+        assert_eq!(send.await.unwrap(), Verdict::Sent);
+    }
+    assert_eq!(ids(&server).len(), 40);
+    assert_eq!(server.counters().connections, 3);
+    assert_eq!(relay.open_connections(), 3);
+    relay.close().await;
+    assert_eq!(relay.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_relay_closed_while_parked_is_not_used() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let farewell = Act::bytes("250 ok\r\n421 4.4.2 idle for too long\r\n").then(After::Close);
+    server.script().once(Step::Dot, farewell);
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    assert_eq!(send_over(&relay, "two").await.unwrap(), Verdict::Sent);
+    assert_eq!(server.counters().connections, 2);
+    assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 5, clock.clone());
+    server.script().always(
+        Step::Banner,
+        Act::reply("421 4.3.2 busy").then(After::Close),
+    );
+    for expected in [30, 60, 120] {
+        assert!(matches!(
+            send_over(&relay, "x").await,
+            Err(Unavailable::Failed(_))
+        ));
+        let rest = rest_of(&relay, &clock).as_secs_f64();
+        assert!(
+            (0.79..1.21).contains(&(rest / f64::from(expected))),
+            "{rest} of {expected}"
+        );
+        assert!(matches!(
+            send_over(&relay, "x").await,
+            Err(Unavailable::Resting { .. })
+        ));
+        clock.advance(rest_of(&relay, &clock));
+    }
+    assert_eq!(server.counters().connections, 3);
+    server.script().clear();
+    let probe = relay.open().await.unwrap();
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    drop(probe);
+    assert_eq!(send_over(&relay, "healed").await.unwrap(), Verdict::Sent);
+    assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn a_wrong_sender_lets_nobody_rest_and_a_halted_relay_is_tried_once_an_hour() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 1, clock.clone());
+    server
+        .script()
+        .once(Step::Mail, Act::reply("550 5.7.1 not you"));
+    assert_eq!(
+        send_over(&relay, "one").await.unwrap(),
+        Verdict::IssuePaused
+    );
+    assert_eq!(relay.health(), Health::Ok);
+    for _ in 0..2 {
+        server.script().once(Step::Data, Act::reply("250 odd"));
+        assert_eq!(send_over(&relay, "odd").await.unwrap(), Verdict::NotSent);
+    }
+    assert!(matches!(relay.health(), Health::Halted { .. }));
+    assert_eq!(rest_of(&relay, &clock), Duration::from_hours(1));
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(send_over(&relay, "two").await.unwrap(), Verdict::Sent);
+    assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn s14_too_many_connections_means_fewer_connections_and_no_failure() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 5, clock.clone());
+    let first = relay.open().await.unwrap();
+    server.script().always(
+        Step::Banner,
+        Act::reply("421 4.7.0 too many connections").then(After::Close),
+    );
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    assert_eq!(server.counters().connections, 2, "the limit is remembered");
+    assert_eq!(relay.health(), Health::Ok);
+    drop(first);
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    server.script().clear();
+    clock.advance(Duration::from_secs(61));
+    let _first = relay.open().await.unwrap();
+    assert!(relay.open().await.is_ok());
+}
+
+#[tokio::test]
+async fn three_messages_lost_in_a_row_let_the_relay_rest() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    server.script().always(Step::Rcpt, Act::close());
+    for _ in 0..3 {
+        assert_eq!(send_over(&relay, "x").await.unwrap(), Verdict::NotSent);
+    }
+    assert!(matches!(
+        send_over(&relay, "x").await,
+        Err(Unavailable::Resting { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_message_that_was_not_transmitted_costs_the_connection_and_nothing_else() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let mut lease = relay.open().await.unwrap();
+    let wire = wire("never", 100);
+    lease
+        .envelope(&envelope("ada@example.org", &wire))
+        .await
+        .unwrap();
+    drop(lease);
+    assert_eq!(relay.open_connections(), 0);
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    assert_eq!(ids(&server), ["<one@news.example>"]);
+}
