@@ -13,7 +13,9 @@ use crate::id::ArticleId;
 /// What a key is made of, the most telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyKind {
-    /// The RSS guid, Atom id, JSON Feed id or the external id of an article that was posted.
+    /// The id that an article was posted under.
+    External,
+    /// The RSS guid, Atom id or JSON Feed id.
     Guid,
     /// The normalised address: [`normalize_url`].
     Url,
@@ -24,9 +26,19 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
+    /// All kinds, the most telling first.
+    pub const ALL: [Self; 5] = [
+        Self::External,
+        Self::Guid,
+        Self::Url,
+        Self::WpId,
+        Self::Fingerprint,
+    ];
+
     /// The name in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::External => "external",
             Self::Guid => "guid",
             Self::Url => "url",
             Self::WpId => "wp_id",
@@ -36,9 +48,7 @@ impl KeyKind {
 
     /// The kind with this name in the database.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Guid, Self::Url, Self::WpId, Self::Fingerprint]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -52,6 +62,14 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of the id that an article was posted under.
+    pub fn external(id: &str) -> Self {
+        Self {
+            kind: KeyKind::External,
+            value: id.to_owned(),
+        }
+    }
+
     /// A guid's key. Long guids are hashed.
     pub fn guid(guid: &str) -> Self {
         let value = if guid.len() > 500 {
@@ -216,7 +234,7 @@ fn differs(kind: KeyKind, a: &Entry, b: &Entry) -> bool {
     match kind {
         KeyKind::Guid => urls() && titles(),
         KeyKind::Url => a.guid != b.guid && titles(),
-        KeyKind::WpId | KeyKind::Fingerprint => false,
+        KeyKind::External | KeyKind::WpId | KeyKind::Fingerprint => false,
     }
 }
 
@@ -275,14 +293,19 @@ fn is_tracking(name: &str) -> bool {
         )
 }
 
-/// SHA-256 of `parts`, each with its length, in hexadecimal digits.
-pub(crate) fn hash(parts: &[&str]) -> String {
+/// [`digest_of`] in hexadecimal digits.
+fn hash(parts: &[&str]) -> String {
+    HEXLOWER.encode(&digest_of(parts))
+}
+
+/// SHA-256 of `parts`, each with its length.
+pub(crate) fn digest_of(parts: &[&str]) -> Vec<u8> {
     let mut input = Vec::new();
     for part in parts {
         input.extend_from_slice(&(part.len() as u64).to_be_bytes());
         input.extend_from_slice(part.as_bytes());
     }
-    HEXLOWER.encode(digest(&SHA256, &input).as_ref())
+    digest(&SHA256, &input).as_ref().to_vec()
 }
 
 #[cfg(test)]
