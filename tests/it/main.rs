@@ -1,5 +1,7 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+/// The program as an operator runs it: data, words and exit codes.
+mod cli;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// From a site's feed to numbered articles, each once.
