@@ -50,6 +50,7 @@ async fn freeze(app: &App, issue: &Issue) -> bool {
             fail(app, id, IssueState::Scheduled, &error).await;
             false
         }
+        Err(ComposeError::Settled) => false,
         Err(ComposeError::Db(error)) => {
             tracing::warn!(issue.id = %id, %error, "Issue {id} could not be frozen; it is tried again");
             false
@@ -85,7 +86,7 @@ async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
     }
 }
 
-async fn fail(app: &App, id: IssueId, from: IssueState, error: &dyn std::error::Error) {
+async fn fail(app: &App, id: IssueId, from: IssueState, error: &(dyn std::error::Error + 'static)) {
     let (reason, now) = (error.to_string(), app.clock.now());
     tracing::error!(issue.id = %id, error, "Issue {id} failed: {reason}");
     let ended = app
