@@ -19,10 +19,10 @@ pub async fn advance(app: &App, renderer: &Arc<Renderer>) -> sqlx::Result<usize>
     for issue in store::issues::to_advance(&app.db).await? {
         steps += match issue.state {
             IssueState::Scheduled => {
-                let frozen = freeze(app, &issue).await;
-                match frozen {
-                    true => 1 + prepare(app, renderer, issue.id).await,
-                    false => 0,
+                if freeze(app, &issue).await {
+                    1 + prepare(app, renderer, issue.id).await
+                } else {
+                    0
                 }
             }
             IssueState::Preparing => prepare(app, renderer, issue.id).await,
@@ -45,12 +45,11 @@ async fn freeze(app: &App, issue: &Issue) -> bool {
         .await;
     match frozen {
         Ok(Frozen::Yes) => true,
-        Ok(Frozen::Waits | Frozen::NotScheduled) => false,
+        Ok(Frozen::Waits | Frozen::NotScheduled) | Err(ComposeError::Settled) => false,
         Err(error @ (ComposeError::NoPostalAddress(_) | ComposeError::NoNewsletter)) => {
             fail(app, id, IssueState::Scheduled, &error).await;
             false
         }
-        Err(ComposeError::Settled) => false,
         Err(ComposeError::Db(error)) => {
             tracing::warn!(issue.id = %id, %error, "Issue {id} could not be frozen; it is tried again");
             false

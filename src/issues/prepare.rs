@@ -63,7 +63,7 @@ pub async fn step(
         match job.chunk(app, chunk).await? {
             Some(done) => return Ok(done),
             None => {
-                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again")
+                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
             }
         }
     }
@@ -208,7 +208,7 @@ impl Job {
             keys.into_iter().map(render).collect()
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(rendered) => rendered,
+            Ok(variants) => variants,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
