@@ -1,1 +1,3 @@
 //! Background work: loops without rules.
+
+pub mod scheduler;
