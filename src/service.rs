@@ -65,18 +65,33 @@ impl Service {
     /// if it could.
     pub async fn start(app: Arc<App>, roles: Roles) -> Result<Self, ServiceError> {
         let stop = CancellationToken::new();
-        let lock = if roles.has_worker() { Some(app.db.lock_worker().await?) } else { None };
+        let lock = if roles.has_worker() {
+            Some(app.db.lock_worker().await?)
+        } else {
+            None
+        };
         let (mut address, mut web) = (None, None);
         if roles.has_web() {
             let bind = app.config.server.bind;
-            let listener = TcpListener::bind(bind).await.map_err(|error| ServiceError::Bind(bind, error))?;
-            address = Some(listener.local_addr().map_err(|error| ServiceError::Bind(bind, error))?);
+            let listener = TcpListener::bind(bind)
+                .await
+                .map_err(|error| ServiceError::Bind(bind, error))?;
+            address = Some(
+                listener
+                    .local_addr()
+                    .map_err(|error| ServiceError::Bind(bind, error))?,
+            );
             // compiled before anything answers: a broken page stops the start
             let pages = Web::new(app.clone())?;
             web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
         let worker = lock.map(|lock| tokio::spawn(worker::run(app, lock, stop.clone())));
-        Ok(Self { address, stop, web, worker })
+        Ok(Self {
+            address,
+            stop,
+            web,
+            worker,
+        })
     }
 
     /// Resolves when a part of the service ended by itself, which it never should.

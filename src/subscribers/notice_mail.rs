@@ -65,7 +65,14 @@ pub async fn encode(app: &App, about: About) -> Result<Encoded, NoticeMailError>
         NoticeKind::Confirmation => {
             let signup = signup.ok_or(NoticeMailError::Gone("sign-up"))?;
             let context = confirmation(app, &newsletter, &signup).await?;
-            finish(app, &newsletter, about, MailKind::Confirmation, &signup.locale, &context)
+            finish(
+                app,
+                &newsletter,
+                about,
+                MailKind::Confirmation,
+                &signup.locale,
+                &context,
+            )
         }
         NoticeKind::Welcome => {
             let cadence = signup.as_ref().and_then(|signup| signup.selection.cadence);
@@ -78,7 +85,14 @@ pub async fn encode(app: &App, about: About) -> Result<Encoded, NoticeMailError>
                 next_at: next_at(app, &newsletter, cadence, about.queued_at, &locale).await?,
                 latest: Vec::new(),
             };
-            finish(app, &newsletter, about, MailKind::Welcome, &locale, &context)
+            finish(
+                app,
+                &newsletter,
+                about,
+                MailKind::Welcome,
+                &locale,
+                &context,
+            )
         }
         NoticeKind::ManageLink => {
             let locale = locale(app, about, signup.as_ref(), &newsletter).await?;
@@ -86,7 +100,14 @@ pub async fn encode(app: &App, about: About) -> Result<Encoded, NoticeMailError>
                 newsletter: newsletter_context(&newsletter),
                 links: links(app),
             };
-            finish(app, &newsletter, about, MailKind::ManageLink, &locale, &context)
+            finish(
+                app,
+                &newsletter,
+                about,
+                MailKind::ManageLink,
+                &locale,
+                &context,
+            )
         }
     }
 }
@@ -96,22 +117,39 @@ async fn confirmation(
     newsletter: &Newsletter,
     signup: &Signup,
 ) -> Result<ConfirmationContext, NoticeMailError> {
-    let (salt, hash) = (signup.token_salt.as_slice().try_into(), signup.token_hash.as_slice().try_into());
+    let (salt, hash) = (
+        signup.token_salt.as_slice().try_into(),
+        signup.token_hash.as_slice().try_into(),
+    );
     let (Ok(salt), Ok(hash)) = (salt, hash) else {
         return Err(NoticeMailError::KeyGone);
     };
-    let token = app.keys.stored_confirm_token(signup.id, salt, hash).ok_or(NoticeMailError::KeyGone)?;
+    let token = app
+        .keys
+        .stored_confirm_token(signup.id, salt, hash)
+        .ok_or(NoticeMailError::KeyGone)?;
     let topics = newsletters::store::topics(&app.db, newsletter.id).await?;
-    let chosen = topics.into_iter().filter(|topic| signup.selection.topics.contains(&topic.slug));
+    let chosen = topics
+        .into_iter()
+        .filter(|topic| signup.selection.topics.contains(&topic.slug));
     Ok(ConfirmationContext {
         newsletter: newsletter_context(newsletter),
         // where a foreign form stood is the requester's word: not repeated to a stranger
         page: None,
         requested_at: in_words(app, newsletter, signup.requested_at, &signup.locale),
         expires_at: in_words(app, newsletter, signup.expires_at, &signup.locale),
-        cadence_key: cadence_key(signup.selection.cadence.unwrap_or(newsletter.default_cadence)),
+        cadence_key: cadence_key(
+            signup
+                .selection
+                .cadence
+                .unwrap_or(newsletter.default_cadence),
+        ),
         topics: chosen.map(|topic| topic.name).collect(),
-        confirm_url: app.config.server.base_url.join(&format!("/confirm/{}", token.text())),
+        confirm_url: app
+            .config
+            .server
+            .base_url
+            .join(&format!("/confirm/{}", token.text())),
         not_me_url: None,
         privacy_url: None,
     })
@@ -127,17 +165,26 @@ async fn locale(
     if let Some(signup) = signup {
         return Ok(signup.locale.clone());
     }
-    let id = about.subscription.ok_or(NoticeMailError::Gone("subscription"))?;
+    let id = about
+        .subscription
+        .ok_or(NoticeMailError::Gone("subscription"))?;
     let membership = store::membership(&app.db, id).await?;
     let membership = membership.ok_or(NoticeMailError::Gone("subscription"))?;
-    Ok(membership.locale.unwrap_or_else(|| newsletter.locale.clone()))
+    Ok(membership
+        .locale
+        .unwrap_or_else(|| newsletter.locale.clone()))
 }
 
 /// Marks stand where the reader's token goes.
 fn links(app: &App) -> Links {
     let marks = app.keys.slot_marks();
     Links {
-        unsubscribe_url: Some(app.config.server.base_url.join(&format!("/unsubscribe/{}", marks.unsubscribe))),
+        unsubscribe_url: Some(
+            app.config
+                .server
+                .base_url
+                .join(&format!("/unsubscribe/{}", marks.unsubscribe)),
+        ),
         preferences_url: None,
         web_url: None,
     }

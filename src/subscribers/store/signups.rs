@@ -84,7 +84,10 @@ const BY_ID: &str = "
     FROM signups WHERE id = $1";
 
 pub(in crate::subscribers) async fn signup(db: &Db, id: SignupId) -> sqlx::Result<Option<Signup>> {
-    read_db!(db, |conn| sqlx::query_as(BY_ID).bind(id).fetch_optional(conn).await)
+    read_db!(db, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)
 }
 
 /// The same inside the transaction that decides on it.
