@@ -8,6 +8,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget};
 use crate::db::{Db, MigrateError, OpenError};
 use crate::id::{Entropy, Ids, SystemEntropy};
+use crate::mail::Templates;
+use crate::mail::template::TemplatesError;
+use crate::texts::{Texts, TextsError};
 use crate::token::{KeyRing, SecretsError};
 
 /// A service: its settings, its data, and what it needs from the world.
@@ -24,6 +27,10 @@ pub struct App {
     pub ids: Ids,
     /// Signs links.
     pub keys: KeyRing,
+    /// What people see, in their language.
+    pub texts: Arc<Texts>,
+    /// The mails' templates.
+    pub templates: Arc<Templates>,
     /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
     pub queued: Arc<Notify>,
 }
@@ -57,6 +64,12 @@ pub enum StartError {
     /// The schema cannot be brought up to date.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The texts are broken.
+    #[error(transparent)]
+    Texts(#[from] TextsError),
+    /// The mail templates are broken.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
 }
 
 impl World {
@@ -77,6 +90,8 @@ impl App {
             path: config.data_dir.clone(),
             source,
         })?;
+        let texts = Arc::new(Texts::load()?);
+        let templates = Templates::load(config.mail.templates_dir.as_deref(), texts.clone())?;
         let target = config.database_target();
         let keys = match target {
             DatabaseTarget::Sqlite(_) => {
@@ -94,6 +109,8 @@ impl App {
             clock: world.clock,
             entropy: world.entropy,
             keys,
+            texts,
+            templates: Arc::new(templates),
             queued: Arc::new(Notify::new()),
         })
     }

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::config::FetchAllowance;
+
 /// What may be fetched beyond public addresses on ports 80 and 443 (`fetch.allow`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchPolicy {
@@ -42,27 +44,17 @@ pub enum Refused {
 }
 
 impl FetchPolicy {
-    /// Reads the entries of `fetch.allow`: each is a port (`8080`), a network or address (`10.0.0.0/8`, `::1`), or a host name.
-    ///
-    /// # Errors
-    /// The first entry that is none of these.
-    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    /// What the setting `fetch.allow` lists.
+    pub fn new(allowances: &[FetchAllowance]) -> Self {
         let mut policy = Self::default();
-        for entry in entries {
-            let entry = entry.trim();
-            if let Ok(port) = entry.parse::<u16>() {
-                policy.ports.push(port);
-            } else if let Ok(network) = entry.parse::<IpNet>() {
-                policy.networks.push(network);
-            } else if let Ok(address) = entry.parse::<IpAddr>() {
-                policy.networks.push(IpNet::from(address));
-            } else if let Ok(Host::Domain(host)) = Host::parse(entry) {
-                policy.hosts.push(host);
-            } else {
-                return Err(entry.to_owned());
+        for allowance in allowances {
+            match allowance {
+                FetchAllowance::Host(host) => policy.hosts.push(host.to_ascii_lowercase()),
+                FetchAllowance::Network(network) => policy.networks.push(*network),
+                FetchAllowance::Port(port) => policy.ports.push(*port),
             }
         }
-        Ok(policy)
+        policy
     }
 
     /// Checks everything about `url` that can be seen without resolving its host.
@@ -266,36 +258,21 @@ mod tests {
         ] {
             assert!(refused(url), "{url}");
         }
-        let policy = FetchPolicy::parse(["8080"]).unwrap();
-        assert_eq!(
-            policy.check_url(&Url::parse("http://example.org:8080/").unwrap()),
-            Ok(())
-        );
+        let policy = FetchPolicy::new(&[FetchAllowance::Port(8080)]);
+        let url = Url::parse("http://example.org:8080/").unwrap();
+        assert_eq!(policy.check_url(&url), Ok(()));
     }
 
     #[test]
-    fn the_allow_list_reads_hosts_networks_and_ports() {
-        let policy = FetchPolicy::parse(["8080", "10.0.0.0/8", "::1", "Feeds.Internal"]).unwrap();
-        assert_eq!(policy.ports, [8080]);
-        assert!(
-            policy
-                .check_address("x", "10.1.2.3".parse().unwrap())
-                .is_ok()
-        );
-        assert!(policy.check_address("x", "::1".parse().unwrap()).is_ok());
-        assert!(
-            policy
-                .check_address("feeds.internal", "192.168.0.1".parse().unwrap())
-                .is_ok()
-        );
-        assert!(
-            policy
-                .check_address("other.internal", "192.168.0.1".parse().unwrap())
-                .is_err()
-        );
-        assert_eq!(
-            FetchPolicy::parse(["http://no"]),
-            Err("http://no".to_owned())
-        );
+    fn an_allowance_reaches_as_far_as_it_says() {
+        let policy = FetchPolicy::new(&[
+            FetchAllowance::Network("10.0.0.0/8".parse().unwrap()),
+            FetchAllowance::Host("Feeds.Internal".to_owned()),
+        ]);
+        let check =
+            |host, address: &str| policy.check_address(host, address.parse().unwrap()).is_ok();
+        assert!(check("x", "10.1.2.3") && check("x", "::ffff:10.1.2.3"));
+        assert!(check("feeds.internal", "192.168.0.1"));
+        assert!(!check("other.internal", "192.168.0.1"));
     }
 }

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::entry::MediaImage;
 use super::html::{Piece, Tag, pieces};
+use super::text;
 
 /// The picture of an article.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Image {
     pub width: Option<u32>,
     /// In pixels, where the feed says so.
     pub height: Option<u32>,
+    /// What it shows, in words, on one line; may be empty.
+    pub alt: String,
 }
 
 /// The width that a card can show at twice its size; of several renditions the smallest at least this wide is taken.
@@ -35,6 +38,7 @@ pub fn choose(media: &[MediaImage], html: Option<&str>, base: Option<&Url>) -> O
                 url: usable(&image.url, base)?,
                 width: image.width,
                 height: image.height,
+                alt: String::new(),
             }
             .if_big_enough()
         });
@@ -47,7 +51,12 @@ pub(crate) fn of_tag(tag: &Tag<'_>, base: Option<&Url>) -> Option<Image> {
         tag.value(name)
             .and_then(|value| value.trim_end_matches("px").parse().ok())
     };
-    let (width, height) = (number("width"), number("height"));
+    let shown = |url| Image {
+        url,
+        width: number("width"),
+        height: number("height"),
+        alt: text::one_line(&tag.value("alt").unwrap_or_default()),
+    };
     let sources = [
         "data-src",
         "data-lazy-src",
@@ -59,17 +68,16 @@ pub(crate) fn of_tag(tag: &Tag<'_>, base: Option<&Url>) -> Option<Image> {
         .iter()
         .find_map(|name| usable(&tag.value(name)?, base));
     if let Some(url) = single {
-        return Image { url, width, height }.if_big_enough();
+        return shown(url).if_big_enough();
     }
-    Image {
-        width,
-        height,
-        url: base?.clone(),
-    }
-    .if_big_enough()?;
-    ["data-srcset", "data-lazy-srcset", "srcset"]
+    let best = ["data-srcset", "data-lazy-srcset", "srcset"]
         .iter()
-        .find_map(|name| of_set(&tag.value(name)?, base))
+        .find_map(|name| of_set(&tag.value(name)?, base))?;
+    let whole = shown(best.url.clone()).if_big_enough()?;
+    Some(Image {
+        alt: whole.alt,
+        ..best
+    })
 }
 
 impl Image {
@@ -126,6 +134,7 @@ fn of_set(set: &str, base: Option<&Url>) -> Option<Image> {
                 url,
                 width,
                 height: None,
+                alt: String::new(),
             })
         });
     // Wide enough ones first, the smallest of them in front; then the widest of the rest.

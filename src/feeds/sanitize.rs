@@ -189,11 +189,7 @@ fn write_image(tag: &Tag<'_>, base: Option<&Url>, flat: &mut String) {
     };
     flat.push_str("<img");
     attribute("src", found.url.as_str(), flat);
-    attribute(
-        "alt",
-        &text::one_line(&tag.value("alt").unwrap_or_default()),
-        flat,
-    );
+    attribute("alt", &found.alt, flat);
     for (name, pixels) in [("width", found.width), ("height", found.height)] {
         if let Some(pixels) = pixels {
             attribute(name, &pixels.to_string(), flat);

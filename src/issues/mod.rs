@@ -1,1 +1,3 @@
 //! Issues: what is due to whom, composing, rendering, preparing.
+
+pub mod due;

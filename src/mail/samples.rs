@@ -69,7 +69,7 @@ pub(crate) fn card(index: usize) -> Card {
         title: title.to_owned(),
         url: format!("https://meridian.example/2026/07/story-{index}?a=1&b=2"),
         summary: summary.to_owned(),
-        author: (index % 2 == 0).then(|| "Aroha Ngata".to_owned()),
+        author: index.is_multiple_of(2).then(|| "Aroha Ngata".to_owned()),
         date: Some("7 July".to_owned()),
         topic: Some(topic.to_owned()),
         image: image.map(|url| {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::text_enum;
-
 text_enum! {
     /// The rhythm of an interest or of a schedule. In order: rarer is greater.
     pub enum Cadence {

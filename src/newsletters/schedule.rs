@@ -13,7 +13,6 @@ use jiff::tz::{AmbiguousOffset, Disambiguation, TimeZone};
 
 use super::Days;
 use crate::clock::Timestamp;
-use crate::text_enum;
 
 /// The civil times at which a schedule is due.
 #[derive(Clone, Debug, PartialEq, Eq)]

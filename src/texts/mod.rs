@@ -211,7 +211,7 @@ mod tests {
         let mut keys = BTreeSet::new();
         for ending in [".html", ".txt", ".xml"] {
             used_keys("email_templates", ending, &["t(key=\""], &mut keys);
-            used_keys("src", ending, &["t(key=\""], &mut keys);
+            used_keys("page_templates", ending, &["t(key=\""], &mut keys);
         }
         assert!(keys.len() > 20, "the templates were found");
         for key in keys {

@@ -172,11 +172,11 @@ fn refuse_open_modes(path: &Path, file: &File) -> Result<(), SecretsError> {
     let metadata = file.metadata();
     let metadata = metadata.map_err(|error| SecretsError::Io(path.to_owned(), error))?;
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+    if mode & 0o077 != 0 {
+        let path = path.to_owned();
+        return Err(SecretsError::TooOpen { path, mode });
     }
-    let path = path.to_owned();
-    Err(SecretsError::TooOpen { path, mode })
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -99,7 +99,7 @@ mod tests {
     fn a_token_is_74_plain_characters_and_reads_back() {
         let ring = KeyRing::generate(&SeededEntropy::new(1));
         for seed in 0..200 {
-            let about = about(seed, seed % 2 == 0);
+            let about = about(seed, seed.is_multiple_of(2));
             let token = ring.reader_token(Purpose::Unsubscribe, about);
             assert_eq!(token.len(), READER_TOKEN_CHARS);
             assert!(

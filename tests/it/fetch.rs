@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use paperround::clock::Timestamp;
+use paperround::config::FetchAllowance;
 use paperround::feeds::fetch::{FetchError, FetchLimits, Fetched, Fetcher, Fresh, Request};
 use paperround::feeds::guard::{FetchPolicy, Lookup, LookupFuture, Refused, SystemLookup};
 use paperround::feeds::parse::{ParseError, ParsedFeed, parse};
@@ -39,11 +40,18 @@ async fn scene() -> Scene {
 
 async fn scene_with(limits: FetchLimits) -> Scene {
     let site = FeedServer::start().await;
-    let policy = FetchPolicy::parse(["127.0.0.1", &site.port.to_string()]).unwrap();
+    let policy = policy(
+        FetchAllowance::Network("127.0.0.1/32".parse().unwrap()),
+        &site,
+    );
     Scene {
         fetcher: fetcher(policy, limits, Arc::new(SystemLookup)),
         site,
     }
+}
+
+fn policy(allowance: FetchAllowance, site: &FeedServer) -> FetchPolicy {
+    FetchPolicy::new(&[allowance, FetchAllowance::Port(site.port)])
 }
 
 fn fetcher(policy: FetchPolicy, limits: FetchLimits, lookup: Arc<dyn Lookup>) -> Fetcher {
@@ -206,7 +214,7 @@ async fn f4_redirects_are_followed_five_times_and_judged_each_time() {
 #[tokio::test]
 async fn f4_an_allowed_host_cannot_redirect_to_an_address_that_is_not_allowed() {
     let site = FeedServer::start().await;
-    let policy = FetchPolicy::parse(["localhost", &site.port.to_string()]).unwrap();
+    let policy = policy(FetchAllowance::Host("localhost".to_owned()), &site);
     let fetcher = fetcher(policy, LIMITS, Arc::new(SystemLookup));
     let named = Url::parse(&format!("http://localhost:{}/feed", site.port)).unwrap();
     site.set("/feed", Answer::ok(FEED));

@@ -6,6 +6,8 @@ mod db;
 mod fetch;
 /// The two schemas are one.
 mod migrations;
+/// Making newsletters, topics and schedules.
+mod newsletters;
 /// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
 mod smtp;
 mod support;

@@ -1,0 +1,164 @@
+//! Making newsletters, topics and schedules, as every front door does it.
+
+use paperround::newsletters::add::{self, AddError, NewNewsletter, NewSchedule};
+use paperround::newsletters::{Cadence, Calendar, Newsletter, store};
+
+use crate::support::{TestApp, db_test};
+
+fn new(slug: &str) -> NewNewsletter {
+    NewNewsletter {
+        slug: slug.parse().unwrap(),
+        name: "World News".to_owned(),
+        description: String::new(),
+        from_name: "World News".to_owned(),
+        from_address: "news@example.org".to_owned(),
+        reply_to: None,
+        postal_address: Some("1 Main Street\n12345 Town".to_owned()),
+        locale: "en".to_owned(),
+        timezone: "Europe/Berlin".parse().unwrap(),
+        default_cadence: Cadence::Daily,
+        local_time: "07:00".parse().unwrap(),
+        form_origins: vec!["https://example.org".to_owned()],
+    }
+}
+
+db_test!(
+    a_newsletter_is_made_with_its_topic_and_its_schedule,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        let found = store::by_slug(&app.db, "world").await.unwrap().unwrap();
+        assert_eq!(
+            (found.id, &found.name, found.created_at),
+            (made.id, &made.name, app.now())
+        );
+        assert_eq!(found.form_origins.0, ["https://example.org"]);
+        let topics = store::topics(&app.db, made.id).await.unwrap();
+        assert_eq!(
+            topics
+                .iter()
+                .map(|topic| topic.slug.as_str())
+                .collect::<Vec<_>>(),
+            ["all"]
+        );
+        let schedules = store::schedules(&app.db, made.id).await.unwrap();
+        assert_eq!(schedules.len(), 1);
+        let next = schedules[0]
+            .calendar
+            .next_slot(schedules[0].handled_to)
+            .unwrap();
+        // the test begins at 07:00 in Berlin sharp: that slot has passed
+        assert_eq!(next.name, "2026-07-08T07:00 Europe/Berlin");
+        assert_eq!(store::enabled_schedules(&app.db).await.unwrap().len(), 1);
+    }
+);
+
+db_test!(a_taken_name_changes_nothing, async |app: &TestApp| {
+    add::newsletter(app, new("world")).await.unwrap();
+    let refused = add::newsletter(app, new("world")).await.unwrap_err();
+    assert!(matches!(refused, AddError::Taken(_)), "{refused}");
+    assert_eq!(store::all(&app.db).await.unwrap().len(), 1);
+    assert_eq!(store::enabled_schedules(&app.db).await.unwrap().len(), 1);
+});
+
+db_test!(
+    a_sender_that_is_no_address_is_refused_with_its_field,
+    async |app: &TestApp| {
+        let wrong = NewNewsletter {
+            from_address: "news@example.org\r\nBcc: x@example.org".to_owned(),
+            ..new("world")
+        };
+        let refused = add::newsletter(app, wrong).await.unwrap_err();
+        assert!(
+            refused.to_string().starts_with("from-address:"),
+            "{refused}"
+        );
+        let wrong = NewNewsletter {
+            from_name: "World\r\nBcc: x".to_owned(),
+            ..new("world")
+        };
+        assert!(matches!(
+            add::newsletter(app, wrong).await,
+            Err(AddError::Text(_))
+        ));
+        assert!(store::all(&app.db).await.unwrap().is_empty());
+    }
+);
+
+db_test!(editing_keeps_what_it_must, async |app: &TestApp| {
+    let made = add::newsletter(app, new("world")).await.unwrap();
+    let edited = Newsletter {
+        name: " Europe ".to_owned(),
+        postal_address: None,
+        ..made.clone()
+    };
+    add::edit(app, edited).await.unwrap();
+    let found = store::by_id(&app.db, made.id).await.unwrap().unwrap();
+    assert_eq!(
+        (
+            found.name.as_str(),
+            found.slug.as_str(),
+            found.postal_address
+        ),
+        ("Europe", "world", None)
+    );
+});
+
+db_test!(
+    topics_keep_their_order_and_their_names_apart,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        for slug in ["europe", "asia-pacific"] {
+            add::topic(
+                app,
+                made.id,
+                slug.parse().unwrap(),
+                slug.to_owned(),
+                Some(Cadence::Daily),
+            )
+            .await
+            .unwrap();
+        }
+        let again = add::topic(
+            app,
+            made.id,
+            "europe".parse().unwrap(),
+            "Europe".to_owned(),
+            None,
+        )
+        .await;
+        assert!(matches!(again, Err(AddError::Taken(_))));
+        let topics = store::topics(&app.db, made.id).await.unwrap();
+        assert_eq!(
+            topics
+                .iter()
+                .map(|topic| topic.slug.as_str())
+                .collect::<Vec<_>>(),
+            ["all", "europe", "asia-pacific"]
+        );
+    }
+);
+
+db_test!(
+    a_schedule_begins_with_its_next_slot,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        let calendar = Calendar::new(
+            "mon".parse().unwrap(),
+            "09:30".parse().unwrap(),
+            "Asia/Tokyo".parse().unwrap(),
+        );
+        let weekly = add::schedule(app, made.id, NewSchedule::new(Cadence::Weekly, calendar))
+            .await
+            .unwrap();
+        assert_eq!(weekly.handled_to, app.now());
+        let stored = store::schedules(&app.db, made.id).await.unwrap();
+        assert_eq!(
+            (stored[1].cadence, &stored[1].calendar),
+            (Cadence::Weekly, &weekly.calendar)
+        );
+        assert_eq!(
+            (stored[1].min_interval, stored[1].max_lateness),
+            (add::MIN_INTERVAL, add::MAX_LATENESS)
+        );
+    }
+);
