@@ -1,1 +1,6 @@
 //! Background work: loops without rules.
+
+pub mod sender;
+
+mod queue;
+mod seat;

@@ -1,5 +1,7 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// The guarded client and the parser against a hostile site.
