@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use paperround::app::App;
 use paperround::clock::Timestamp;
-use paperround::newsletters::add::{self, NewNewsletter};
+use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::slots::{self, Outcome};
 use paperround::newsletters::{Cadence, Newsletter};
 
@@ -20,9 +20,11 @@ async fn newsletter(app: &App) -> Newsletter {
         reply_to: None,
         postal_address: None,
         locale: "en".to_owned(),
-        timezone: "Europe/Berlin".parse().unwrap(),
-        default_cadence: Cadence::Daily,
-        local_time: "07:00".parse().unwrap(),
+        schedule: NewSchedule::usual(
+            Cadence::Daily,
+            "07:00".parse().unwrap(),
+            "Europe/Berlin".parse().unwrap(),
+        ),
         form_origins: Vec::new(),
     };
     add::newsletter(app, new).await.unwrap()
