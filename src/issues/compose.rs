@@ -184,7 +184,11 @@ fn decide(mut candidates: Vec<Candidate>, max_cards: i64) -> Vec<IssueArticle> {
             content: candidate.content,
         }
     };
-    candidates.into_iter().enumerate().map(&mut decide).collect()
+    candidates
+        .into_iter()
+        .enumerate()
+        .map(&mut decide)
+        .collect()
 }
 
 /// The newsletter, if it may be sent.

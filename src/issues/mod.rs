@@ -18,6 +18,7 @@ pub mod prepare;
 pub mod preview;
 pub mod release;
 pub mod render;
+pub mod schedule;
 pub mod store;
 mod walk;
 

@@ -62,7 +62,9 @@ pub async fn step(
         };
         match job.chunk(app, chunk).await? {
             Some(done) => return Ok(done),
-            None => tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again"),
+            None => {
+                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again")
+            }
         }
     }
     Err(PrepareError::Contended)
@@ -83,9 +85,8 @@ impl Job {
         id: IssueId,
     ) -> Result<Option<Self>, PrepareError> {
         let issue = store::issues::by_id(&app.db, id).await?;
-        let open = |issue: &Issue| {
-            issue.state == IssueState::Preparing && issue.prepared_at.is_none()
-        };
+        let open =
+            |issue: &Issue| issue.state == IssueState::Preparing && issue.prepared_at.is_none();
         let Some(issue) = issue.filter(open) else {
             return Ok(None);
         };
@@ -104,7 +105,9 @@ impl Job {
     /// One chunk; `None` when it must be read again.
     async fn chunk(&self, app: &App, chunk: usize) -> Result<Option<Step>, PrepareError> {
         let (issue, now) = (&self.issue, app.clock.now());
-        let after = issue.prepared_to.unwrap_or(SubscriptionId(uuid::Uuid::nil()));
+        let after = issue
+            .prepared_to
+            .unwrap_or(SubscriptionId(uuid::Uuid::nil()));
         let limit = i64::try_from(chunk).unwrap_or(i64::MAX);
         let newsletter = issue.newsletter_id;
         let mut readers = store::readers::page(&app.db, newsletter, after, limit).await?;
@@ -224,7 +227,11 @@ impl Job {
         let counts = batch.counts;
         let work = move |tx: &mut Tx<'_>| -> futures_util::future::BoxFuture<'_, _> {
             // the borrow of `batch` must outlive the statements
-            Box::pin(async move { batch.apply(tx, id, newsletter, from, last, now, expires_at).await })
+            Box::pin(async move {
+                batch
+                    .apply(tx, id, newsletter, from, last, now, expires_at)
+                    .await
+            })
         };
         match app.db.write(work).await {
             Ok(()) => Ok(Some(Step::Chunk(counts))),
@@ -239,7 +246,11 @@ struct Batch {
     variants: Vec<(VariantId, Variant)>,
     recipients: Vec<(VariantId, i64)>,
     deliveries: Vec<NewDelivery>,
-    moves: Vec<(SubscriptionId, crate::newsletters::Cadence, super::due::Move)>,
+    moves: Vec<(
+        SubscriptionId,
+        crate::newsletters::Cadence,
+        super::due::Move,
+    )>,
     counts: ChunkCounts,
 }
 
@@ -312,7 +323,10 @@ impl Batch {
         self.moves.extend(moves.iter().map(with_cadence));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one row of facts for one transaction")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row of facts for one transaction"
+    )]
     async fn apply(
         self,
         tx: &mut Tx<'_>,

@@ -115,7 +115,13 @@ impl Renderer {
         language: &str,
         articles: &[ArticleId],
     ) -> Result<Variant, VariantError> {
-        if newsletter.postal_address.as_deref().unwrap_or_default().trim().is_empty() {
+        if newsletter
+            .postal_address
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .is_empty()
+        {
             return Err(VariantError::NoPostalAddress);
         }
         let by_id: HashMap<ArticleId, &IssueArticle> =
@@ -134,7 +140,9 @@ impl Renderer {
         };
         loop {
             let context = self.context(issue, newsletter, language, &shown, shape);
-            let rendered = self.templates.render(MailKind::Digest, &context, language)?;
+            let rendered = self
+                .templates
+                .render(MailKind::Digest, &context, language)?;
             let encoded = self.encode(issue, newsletter, &rendered, key)?;
             let size = encoded.html_bytes();
             if size <= HTML_BYTES {
@@ -164,8 +172,14 @@ impl Renderer {
         let card = |content: &&ArticleContent| Card {
             title: clean::one_line(&content.title, 300),
             url: content.url.clone(),
-            summary: clean::truncated(&clean::one_line(&content.summary, 2000), shape.summary_chars),
-            author: content.author.as_deref().map(|author| clean::one_line(author, 100)),
+            summary: clean::truncated(
+                &clean::one_line(&content.summary, 2000),
+                shape.summary_chars,
+            ),
+            author: content
+                .author
+                .as_deref()
+                .map(|author| clean::one_line(author, 100)),
             date: content.published_at.map(date),
             topic: content.topic_name.clone(),
             image: content.image.as_ref().map(|image| {
@@ -188,7 +202,10 @@ impl Renderer {
                 preferences_url: None,
                 web_url: None,
             },
-            title: issue.subject.clone().filter(|_| issue.prepared_at.is_none()),
+            title: issue
+                .subject
+                .clone()
+                .filter(|_| issue.prepared_at.is_none()),
             edition: self.texts().date_long(language, &edition),
             intro: paragraphs(issue.intro.as_deref().unwrap_or_default()),
             cards: cards.iter().map(card).collect(),
@@ -245,8 +262,16 @@ impl Shape {
             ..self
         };
         match self {
-            Self { summary_chars: 141.., cards: 1.., .. } => Some(shorter(140)),
-            Self { summary_chars: 71.., cards: 1.., .. } => Some(shorter(70)),
+            Self {
+                summary_chars: 141..,
+                cards: 1..,
+                ..
+            } => Some(shorter(140)),
+            Self {
+                summary_chars: 71..,
+                cards: 1..,
+                ..
+            } => Some(shorter(70)),
             Self { cards: 1.., .. } => {
                 let fewer = self.cards / 2;
                 Some(Self {

@@ -71,8 +71,12 @@ impl Contents {
                 plan.paused += 1;
                 continue;
             }
-            let Due { articles, moves } =
-                due(&reader.interests, &self.released, self.cutoff, self.cadences);
+            let Due { articles, moves } = due(
+                &reader.interests,
+                &self.released,
+                self.cutoff,
+                self.cadences,
+            );
             let shown: Vec<ArticleId> = self
                 .articles
                 .iter()

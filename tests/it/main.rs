@@ -4,6 +4,8 @@
 mod cli;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// From a site's feed to numbered articles, each once.
+mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
 /// The two schemas are one.

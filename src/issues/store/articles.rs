@@ -16,12 +16,14 @@ const NEWEST_SEQ: &str =
     "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM articles WHERE newsletter_id = $1";
 const COUNT_READY: &str =
     "SELECT COUNT(*) FROM articles WHERE newsletter_id = $1 AND state = 'ready' AND seq > $2";
-const CANDIDATES: &str = "SELECT id, seq, state = 'withdrawn' AS is_withdrawn, url, title, summary, author,
+const CANDIDATES: &str =
+    "SELECT id, seq, state = 'withdrawn' AS is_withdrawn, url, title, summary, author,
          image_url, image_width, image_height, image_alt, published_at, first_seen_at
      FROM articles
      WHERE newsletter_id = $1 AND seq > $2 AND seq <= $3 AND state IN ('ready', 'withdrawn')
      ORDER BY seq";
-const TOPICS_OF_CANDIDATES: &str = "SELECT article_topics.article_id, topics.id, topics.slug, topics.name
+const TOPICS_OF_CANDIDATES: &str =
+    "SELECT article_topics.article_id, topics.id, topics.slug, topics.name
      FROM articles
      JOIN article_topics ON article_topics.article_id = articles.id
      JOIN topics ON topics.id = article_topics.topic_id
@@ -171,7 +173,13 @@ pub(in crate::issues) async fn insert(
 
 /// The articles of an issue, in the order of the mail.
 pub async fn of_issue(db: &Db, issue: IssueId) -> sqlx::Result<Vec<IssueArticle>> {
-    type Row = (ArticleId, i64, Decision, Option<String>, Json<ArticleContent>);
+    type Row = (
+        ArticleId,
+        i64,
+        Decision,
+        Option<String>,
+        Json<ArticleContent>,
+    );
     let rows: Vec<Row> = read_db!(db, |conn| sqlx::query_as(OF_ISSUE)
         .bind(issue)
         .fetch_all(conn)

@@ -31,12 +31,14 @@ const INSERT_DELIVERIES: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
          recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at,
          created_at) ";
-const MOVED: &str = "WITH moved (subscription_id, topic_id, start_seq, cadence, given_from, given_to) AS (";
+const MOVED: &str =
+    "WITH moved (subscription_id, topic_id, start_seq, cadence, given_from, given_to) AS (";
 const MOVE: &str = ") UPDATE interests SET given_seq = moved.given_to FROM moved
      WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
        AND interests.start_seq = moved.start_seq AND interests.cadence = moved.cadence
        AND interests.given_seq = moved.given_from";
-const RETURNED: &str = "WITH moved (subscription_id, topic_id, start_seq, given_from, given_to) AS (";
+const RETURNED: &str =
+    "WITH moved (subscription_id, topic_id, start_seq, given_from, given_to) AS (";
 const PUT_BACK: &str = ") UPDATE interests SET given_seq = moved.given_from FROM moved
      WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
        AND interests.start_seq = moved.start_seq AND interests.given_seq = moved.given_to";
@@ -48,7 +50,8 @@ const FINISH: &str = "UPDATE issues SET prepared_at = $3, subject = COALESCE(sub
          (SELECT variants.subject FROM variants WHERE variants.issue_id = issues.id
           ORDER BY variants.recipients DESC, variants.id LIMIT 1))
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
-const VARIANTS: &str = "SELECT id, locale, subject, bytes, recipients FROM variants WHERE issue_id = $1
+const VARIANTS: &str =
+    "SELECT id, locale, subject, bytes, recipients FROM variants WHERE issue_id = $1
      ORDER BY recipients DESC, id";
 const MESSAGE: &str = "SELECT message FROM variants WHERE id = $1";
 
@@ -129,7 +132,9 @@ pub(in crate::issues) async fn supersede(
     let moves: Vec<(SubscriptionId, Move)> = rows
         .iter()
         .filter_map(|(subscription, moves)| Some((*subscription, &moves.as_ref()?.0)))
-        .flat_map(|(subscription, moves)| moves.iter().map(move |moved| (subscription, moved.clone())))
+        .flat_map(|(subscription, moves)| {
+            moves.iter().map(move |moved| (subscription, moved.clone()))
+        })
         .collect();
     put_back(tx, &moves).await?;
     let skipped = i64::try_from(rows.len()).unwrap_or(i64::MAX);
