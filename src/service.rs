@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::db::LockError;
-use crate::web::server::{self, Limits};
-use crate::web::{self, Web};
+use crate::web::{self, ServeError, Web};
 use crate::worker;
 
 /// Which of the two roles this process has.
@@ -30,7 +29,7 @@ pub struct Service {
     /// Where it listens; `None` without the web role.
     pub address: Option<SocketAddr>,
     stop: CancellationToken,
-    web: Option<JoinHandle<std::io::Result<()>>>,
+    web: Option<JoinHandle<Result<(), ServeError>>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -43,12 +42,9 @@ pub enum ServiceError {
     /// The address is in use, or not ours.
     #[error("cannot listen on {0} (server.bind): is another program there already?")]
     Bind(SocketAddr, #[source] std::io::Error),
-    /// The pages do not compile.
-    #[error("the pages do not compile")]
-    Pages(#[from] tera::Error),
-    /// The web role broke off.
-    #[error("the web role stopped")]
-    Web(#[source] std::io::Error),
+    /// The pages do not compile, or the web role broke off.
+    #[error(transparent)]
+    Web(#[from] ServeError),
     /// A part of the service ended by a panic.
     #[error("a part of the service ended by a panic, which is logged above")]
     Panic,
@@ -69,22 +65,33 @@ impl Service {
     /// if it could.
     pub async fn start(app: Arc<App>, roles: Roles) -> Result<Self, ServiceError> {
         let stop = CancellationToken::new();
-        let lock = if roles.has_worker() { Some(app.db.lock_worker().await?) } else { None };
+        let lock = if roles.has_worker() {
+            Some(app.db.lock_worker().await?)
+        } else {
+            None
+        };
         let (mut address, mut web) = (None, None);
         if roles.has_web() {
             let bind = app.config.server.bind;
-            let listener = TcpListener::bind(bind).await.map_err(|error| ServiceError::Bind(bind, error))?;
-            address = Some(listener.local_addr().map_err(|error| ServiceError::Bind(bind, error))?);
-            let limits = Limits {
-                max_connections: app.config.server.max_connections,
-                header_timeout: app.config.server.header_timeout,
-                ..Limits::default()
-            };
-            let router = web::router(&Web::new(app.clone())?);
-            web = Some(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
+            let listener = TcpListener::bind(bind)
+                .await
+                .map_err(|error| ServiceError::Bind(bind, error))?;
+            address = Some(
+                listener
+                    .local_addr()
+                    .map_err(|error| ServiceError::Bind(bind, error))?,
+            );
+            // compiled before anything answers: a broken page stops the start
+            let pages = Web::new(app.clone())?;
+            web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
         let worker = lock.map(|lock| tokio::spawn(worker::run(app, lock, stop.clone())));
-        Ok(Self { address, stop, web, worker })
+        Ok(Self {
+            address,
+            stop,
+            web,
+            worker,
+        })
     }
 
     /// Resolves when a part of the service ended by itself, which it never should.
@@ -111,7 +118,7 @@ impl Service {
     pub async fn stop(self) -> Result<(), ServiceError> {
         self.stop.cancel();
         if let Some(web) = self.web {
-            web.await.map_err(|_| ServiceError::Panic)?.map_err(ServiceError::Web)?;
+            web.await.map_err(|_| ServiceError::Panic)??;
         }
         if let Some(worker) = self.worker {
             worker.await.map_err(|_| ServiceError::Panic)?;

@@ -58,12 +58,24 @@ impl Drop for Folder {
 impl Demo {
     /// Starts all parts and makes the newsletter `world` with the site's feed.
     pub async fn start(ports: Ports) -> anyhow::Result<Self> {
-        let receiver = Receiver::start().await.context("cannot start the SMTP receiver")?;
+        let receiver = Receiver::start()
+            .await
+            .context("cannot start the SMTP receiver")?;
         let port = free_port(ports.service).await?;
         let service_url = format!("http://127.0.0.1:{port}");
-        let site = Site::start(Arc::new(SystemClock), ports.site, &service_url, receiver.mailbox.clone())
-            .await
-            .with_context(|| format!("cannot start the sample site on port {}: try --site-port 0", ports.site))?;
+        let site = Site::start(
+            Arc::new(SystemClock),
+            ports.site,
+            &service_url,
+            receiver.mailbox.clone(),
+        )
+        .await
+        .with_context(|| {
+            format!(
+                "cannot start the sample site on port {}: try --site-port 0",
+                ports.site
+            )
+        })?;
         let folder = Folder(temporary_folder());
         let config = Config::load(
             &Sources::default()
@@ -71,22 +83,40 @@ impl Demo {
                 .with("server.base_url", &service_url)
                 .with("server.bind", format!("127.0.0.1:{port}"))
                 .with("smtp.url", format!("smtp://{}", receiver.address))
-                .with("fetch.allow", format!("127.0.0.0/8, {}", site.address.port()))
+                .with(
+                    "fetch.allow",
+                    format!("127.0.0.0/8, {}", site.address.port()),
+                )
                 .with("signup.allow_special_use", "true"),
         )?;
         let app = Arc::new(App::open(config, World::system()).await?);
         let newsletter = make_newsletter(&app).await?;
-        let options = FeedOptions { poll_interval: POLL, cool_off: Duration::ZERO };
+        let options = FeedOptions {
+            poll_interval: POLL,
+            cool_off: Duration::ZERO,
+        };
         feeds::add::add(&app, &app.fetcher, newsletter.id, &site.feed_url(), options)
             .await
             .context("cannot add the sample site's feed")?;
         let service = Service::start(app.clone(), Roles::All).await?;
-        Ok(Self { service_url, site, receiver, app, service, _folder: folder })
+        Ok(Self {
+            service_url,
+            site,
+            receiver,
+            app,
+            service,
+            _folder: folder,
+        })
     }
 
     /// Walks the main job, telling each step to `say`; whether every step held.
     pub async fn walk(&self, say: &mut impl FnMut(&str, Result<(), &str>)) -> anyhow::Result<bool> {
-        let walk = Walk::new(self.service_url.clone(), &self.site, &self.receiver.mailbox, &self.app)?;
+        let walk = Walk::new(
+            self.service_url.clone(),
+            &self.site,
+            &self.receiver.mailbox,
+            &self.app,
+        )?;
         Ok(walk.all(say).await)
     }
 

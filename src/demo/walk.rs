@@ -34,6 +34,7 @@ impl<'a> Walk<'a> {
         service: String,
         site: &'a Site,
         mailbox: &'a Mailbox,
+        app: &'a App,
     ) -> reqwest::Result<Self> {
         let client = Client::builder()
             .no_proxy()

@@ -13,12 +13,12 @@
 pub mod advance;
 pub mod article;
 pub mod compose;
+pub mod copy;
 pub mod due;
 pub mod prepare;
 pub mod preview;
 pub mod release;
 pub mod render;
-pub mod schedule;
 pub mod store;
 mod walk;
 

@@ -9,8 +9,9 @@ use crate::app::App;
 use crate::feeds::refresh::{Refreshed, When, refresh};
 use crate::feeds::{release, store};
 use crate::id::{FeedId, NewsletterId};
+use crate::issues::advance;
+use crate::issues::compose::{self, ComposeError, Created};
 use crate::issues::render::Renderer;
-use crate::issues::{advance, schedule};
 use crate::newsletters::slots;
 
 /// Feeds that are read at a time.
@@ -37,14 +38,14 @@ pub async fn make_issues_due(app: &App) -> sqlx::Result<usize> {
     let settled = plan.missed.len() + plan.due.len();
     for slot in plan.missed {
         tracing::warn!(schedule.id = %slot.schedule.id, slot = slot.name, "Slot {} was missed", slot.name);
-        schedule::record_missed(app, slot).await?;
+        slots::record_missed(&app.db, slot, app.clock.now()).await?;
     }
     for due in plan.due {
         let newsletter = due.newsletter_id;
         read_once_more(app, newsletter).await?;
-        match schedule::make(app, due).await {
-            Ok(Some(issue)) => tracing::info!(issue.id = %issue, "Issue {issue} is due"),
-            Ok(None) => {}
+        match compose::create_due(app, due).await {
+            Ok(Created::Issue(issue)) => tracing::info!(issue.id = %issue, "Issue {issue} is due"),
+            Ok(Created::NothingNew) | Err(ComposeError::Settled) => {}
             Err(error) => {
                 tracing::error!(newsletter.id = %newsletter, error = %error, "No issue could be made: {error}");
             }
@@ -62,7 +63,10 @@ pub async fn advance_issues(app: &App, renderer: &Arc<Renderer>) -> sqlx::Result
 async fn read_once_more(app: &App, newsletter: NewsletterId) -> sqlx::Result<()> {
     let feeds = store::feeds_of(&app.db, newsletter).await?;
     let feeds = feeds.into_iter().map(|feed| feed.id).collect();
-    if tokio::time::timeout(LAST_READING, poll_all(app, feeds, When::Now)).await.is_err() {
+    if tokio::time::timeout(LAST_READING, poll_all(app, feeds, When::Now))
+        .await
+        .is_err()
+    {
         tracing::warn!(newsletter.id = %newsletter, "A feed did not answer in time; the issue goes without it");
     }
     release_due(app).await.map(drop)
