@@ -6,10 +6,12 @@
 
 mod config;
 mod context;
+mod demo;
 mod exit;
 mod migrate;
 mod newsletter;
 mod schedule;
+mod serve;
 mod table;
 mod terminal;
 mod topic;
@@ -57,6 +59,10 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See the main job on this machine: a sample site, an inbox, the service
+    Demo(demo::Args),
+    /// Run the service
+    Serve(serve::Args),
     /// Set up and change newsletters
     #[command(subcommand)]
     Newsletter(newsletter::Command),
@@ -93,6 +99,8 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
         .build()?;
     runtime.block_on(async {
         match command {
+            Command::Demo(args) => demo::run(&args, context).await,
+            Command::Serve(args) => serve::run(&args, context).await,
             Command::Newsletter(command) => newsletter::run(command, context).await,
             Command::Topic(command) => topic::run(command, context).await,
             Command::Schedule(command) => schedule::run(command, context).await,
