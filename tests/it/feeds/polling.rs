@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use paperround::feeds::add::{AddError, FeedOptions, add};
 use paperround::feeds::refresh::Refreshed;
+use paperround::feeds::refresh_newsletter::refresh_newsletter;
 use paperround::feeds::store;
 use paperround::worker::scheduler::{poll_feeds_due, release_due};
 
@@ -153,6 +154,22 @@ db_test!(
         );
         scene.after(minutes(5)).await;
         assert_eq!(scene.articles().await.len(), 2);
+    }
+);
+
+db_test!(
+    feeds_are_read_again_before_an_issue_and_a_silent_one_holds_nothing_up,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        scene.site.set("/silent", Answer::ok(rss(&[])));
+        scene.add("/silent").await;
+        scene.site.set("/silent", Answer::ok("<rss>").stalling());
+        scene.publish(&items([1]));
+        let within = Duration::from_millis(500);
+        refresh_newsletter(app, &scene.fetcher, scene.newsletter, within)
+            .await
+            .unwrap();
+        assert_eq!(scene.articles().await.len(), 1);
     }
 );
 
