@@ -38,7 +38,7 @@ db_test!(
             .header("etag", "\"v2\"")
             .header("last-modified", "noon");
         scene.site.set("/feed", tagged);
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
         assert_eq!(scene.read().await, Refreshed::Unchanged, "304");
         assert_eq!(scene.feed().await.last_status, Some(304));
         assert_eq!(scene.site.asked("/feed")[3]["if-modified-since"], "noon");
@@ -78,7 +78,7 @@ db_test!(
             "its articles are released all the same"
         );
         scene.publish(&items([1, 2]));
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
         let healed = scene.feed().await;
         assert_eq!((healed.failures, healed.last_error), (0, None));
         assert_eq!(healed.next_poll_at, app.now() + minutes(15));
@@ -105,7 +105,7 @@ db_test!(
             .write(move |tx| Box::pin(async move { store::resume(tx, feed, now).await }));
         assert!(resumed.await.unwrap());
         scene.publish(&items([1]));
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
     }
 );
 
@@ -200,7 +200,7 @@ db_test!(
             .into_iter()
             .map(|(seq, _)| seq)
             .collect();
-        assert_eq!(numbers, Vec::from_iter(1..=20));
+        assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
     }
 );
 
