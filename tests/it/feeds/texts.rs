@@ -34,8 +34,8 @@ db_test!(
         ];
         all[4].more =
             "<enclosure url='https://cdn.example/e.png' type='image/png' length='1'/>".into();
-        all[5].more = "<media:thumbnail url='https://cdn.example/f.jpg' width='640' height='360'/>"
-            .into();
+        all[5].more =
+            "<media:thumbnail url='https://cdn.example/f.jpg' width='640' height='360'/>".into();
         all.reverse();
         scene.publish(&all);
         scene.read().await;
