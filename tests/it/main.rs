@@ -4,6 +4,8 @@
 
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// From a queued row to a recorded outcome, over real sockets to the scripted server.
+mod deliveries;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
 /// The two schemas are one.
