@@ -9,6 +9,8 @@ mod cli;
 mod db;
 /// From a site's feed to numbered articles, each once.
 mod feeds;
+/// From a queued row to a recorded outcome, over real sockets to the scripted server.
+mod deliveries;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
 /// The two schemas are one.
