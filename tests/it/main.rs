@@ -6,6 +6,8 @@ mod db;
 mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// Composing, preparing, releasing and previewing issues.
+mod issues;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.
