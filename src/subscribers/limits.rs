@@ -3,10 +3,14 @@
 //! A limit is "so many in so long". Hits are counted in buckets of a tenth of the time, so that a window slides and
 //! nobody gets twice the limit at its edge. What is counted is stored under a keyed hash only.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::email_address::EmailKey;
+use super::network::Network;
 use super::store;
+use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Limit;
 use crate::db::Tx;
@@ -49,6 +53,24 @@ pub async fn count(
         store::add_hit(tx, &key, bucket_start(limit, now)).await?;
     }
     Ok(Ok(()))
+}
+
+/// Counts a confirmation link that does not exist against `client`'s network; `Err` with the time to wait once it
+/// tried too many.
+pub async fn wrong_token(app: &Arc<App>, client: IpAddr) -> sqlx::Result<Result<(), Duration>> {
+    let work = app.clone();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let counted = Counted {
+                    name: "wrong_token",
+                    subject: &Network::of(client).to_string(),
+                    limits: &work.config.signup.wrong_token_limits,
+                };
+                count(tx, &work.keys, counted, work.clock.now()).await
+            })
+        })
+        .await
 }
 
 impl Counted<'_> {

@@ -342,3 +342,17 @@ pub async fn message(db: &Db, variant: VariantId) -> sqlx::Result<Option<Vec<u8>
         .fetch_optional(conn)
         .await)
 }
+
+const MESSAGE: &str = "SELECT variants.message, issues.released_at
+     FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
+
+/// A variant's stored message and when its issue was released.
+pub(in crate::issues) async fn message(
+    db: &Db,
+    id: VariantId,
+) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>)>> {
+    read_db!(db, |conn| sqlx::query_as(MESSAGE)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)
+}
