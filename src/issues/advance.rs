@@ -47,7 +47,7 @@ async fn freeze(app: &App, issue: &Issue) -> bool {
         Ok(Frozen::Yes) => true,
         Ok(Frozen::Waits | Frozen::NotScheduled) | Err(ComposeError::Settled) => false,
         Err(error @ (ComposeError::NoPostalAddress(_) | ComposeError::NoNewsletter)) => {
-            fail(app, id, IssueState::Scheduled, &error).await;
+            fail(app, id, IssueState::Scheduled, error.to_string()).await;
             false
         }
         Err(ComposeError::Db(error)) => {
@@ -65,7 +65,7 @@ async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
             Ok(Step::Chunk(_)) => steps += 1,
             Ok(Step::Prepared | Step::Nothing) => break,
             Err(PrepareError::Variant(error)) => {
-                fail(app, id, IssueState::Preparing, &error).await;
+                fail(app, id, IssueState::Preparing, error.to_string()).await;
                 return steps;
             }
             Err(error @ (PrepareError::Contended | PrepareError::Db(_))) => {
@@ -85,9 +85,9 @@ async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
     }
 }
 
-async fn fail(app: &App, id: IssueId, from: IssueState, error: &(dyn std::error::Error + 'static)) {
-    let (reason, now) = (error.to_string(), app.clock.now());
-    tracing::error!(issue.id = %id, error, "Issue {id} failed: {reason}");
+async fn fail(app: &App, id: IssueId, from: IssueState, reason: String) {
+    let now = app.clock.now();
+    tracing::error!(issue.id = %id, reason, "Issue {id} failed: {reason}");
     let ended = app
         .db
         .write(move |tx| {

@@ -1,8 +1,9 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 /// The program as an operator runs it: data, words and exit codes.
 mod cli;
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;

@@ -53,7 +53,6 @@ const FINISH: &str = "UPDATE issues SET prepared_at = $3, subject = COALESCE(sub
 const VARIANTS: &str =
     "SELECT id, locale, subject, bytes, recipients FROM variants WHERE issue_id = $1
      ORDER BY recipients DESC, id";
-const MESSAGE: &str = "SELECT message FROM variants WHERE id = $1";
 
 /// Rows of one statement: at most 11 binds each.
 const ROWS: usize = 2000;
@@ -335,18 +334,10 @@ pub async fn variants(db: &Db, issue: IssueId) -> sqlx::Result<Vec<VariantRow>> 
         .await)
 }
 
-/// The stored message of a variant (see `mail::Encoded::from_bytes`).
-pub async fn message(db: &Db, variant: VariantId) -> sqlx::Result<Option<Vec<u8>>> {
-    read_db!(db, |conn| sqlx::query_scalar(MESSAGE)
-        .bind(variant)
-        .fetch_optional(conn)
-        .await)
-}
-
 const MESSAGE: &str = "SELECT variants.message, issues.released_at
      FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
 
-/// A variant's stored message and when its issue was released.
+/// A variant's stored message (see `mail::Encoded::from_bytes`) and when its issue was released.
 pub(in crate::issues) async fn message(
     db: &Db,
     id: VariantId,
