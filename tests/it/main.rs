@@ -13,6 +13,8 @@ mod feeds;
 mod deliveries;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// Composing, preparing, releasing and previewing issues.
+mod issues;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.
