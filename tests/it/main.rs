@@ -1,13 +1,21 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
+/// The link in the confirmation mail: one press, one subscription, however often.
+mod confirm;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// The accept loop and what clients may not do to it: slow, many, forged.
+mod http;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// What every page is made of, and how errors look.
+mod pages;
+/// The form: the same answer for everybody, and what becomes of its mail.
+mod signup;
 /// Due slots: each is settled once, visibly.
 mod slots;
 /// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
@@ -15,3 +23,5 @@ mod smtp;
 mod support;
 /// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
 mod tidy;
+/// One-click and the page: leaving always works, at once.
+mod unsubscribe;
