@@ -8,6 +8,7 @@ use reqwest::{Client, StatusCode, header};
 
 use super::receiver::{Mailbox, Received};
 use super::site::Site;
+use crate::app::App;
 
 /// A digest comes after a poll of the feed, a release and an issue: seconds here.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -24,6 +25,7 @@ pub(super) struct Walk<'a> {
     pub(super) service: String,
     pub(super) site: &'a Site,
     pub(super) mailbox: &'a Mailbox,
+    app: &'a App,
     client: Client,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Walk<'a> {
         service: String,
         site: &'a Site,
         mailbox: &'a Mailbox,
+        app: &'a App,
     ) -> reqwest::Result<Self> {
         let client = Client::builder()
             .no_proxy()
@@ -42,6 +45,7 @@ impl<'a> Walk<'a> {
             service,
             site,
             mailbox,
+            app,
             client,
         })
     }

@@ -9,46 +9,21 @@ use url::Url;
 
 use super::entry::Entry;
 use crate::id::ArticleId;
+use crate::text_enum;
 
-/// What a key is made of, the most telling first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyKind {
-    /// The id that an article was posted under.
-    External,
-    /// The RSS guid, Atom id or JSON Feed id.
-    Guid,
-    /// The normalised address: [`normalize_url`].
-    Url,
-    /// The number behind `?p=` of a WordPress site, with the site.
-    WpId,
-    /// Title, day and text.
-    Fingerprint,
-}
-
-impl KeyKind {
-    /// All kinds, the most telling first.
-    pub const ALL: [Self; 5] = [
-        Self::External,
-        Self::Guid,
-        Self::Url,
-        Self::WpId,
-        Self::Fingerprint,
-    ];
-
-    /// The name in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::External => "external",
-            Self::Guid => "guid",
-            Self::Url => "url",
-            Self::WpId => "wp_id",
-            Self::Fingerprint => "fingerprint",
-        }
-    }
-
-    /// The kind with this name in the database.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+text_enum! {
+    /// What a key is made of, the most telling first.
+    pub enum KeyKind {
+        /// The id that an article was posted under.
+        External = "external",
+        /// The RSS guid, Atom id or JSON Feed id.
+        Guid = "guid",
+        /// The normalised address: [`normalize_url`].
+        Url = "url",
+        /// The number behind `?p=` of a WordPress site, with the site.
+        WpId = "wp_id",
+        /// Title, day and text.
+        Fingerprint = "fingerprint",
     }
 }
 

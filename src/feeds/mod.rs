@@ -11,6 +11,7 @@ use url::Url;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::id::{ArticleId, FeedId, NewsletterId};
+use crate::text_enum;
 
 mod html;
 mod http_headers;
@@ -39,6 +40,7 @@ mod save;
 pub mod store;
 
 pub mod add;
+pub mod add_topic_rule;
 pub mod publish;
 pub mod refresh;
 pub mod release;
@@ -98,21 +100,20 @@ impl Feed {
     }
 }
 
-/// Where an article stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, serde::Serialize)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
-pub enum ArticleState {
-    /// Was in the feed when it was first read, or was dismissed: never news.
-    Known,
-    /// Will be released at `release_at`.
-    Waiting,
-    /// Waits for an operator.
-    Held,
-    /// Released, with a number.
-    Ready,
-    /// Taken back by the site.
-    Withdrawn,
+text_enum! {
+    /// Where an article stands.
+    pub enum ArticleState {
+        /// Was in the feed when it was first read, or was dismissed: never news.
+        Known = "known",
+        /// Will be released at `release_at`.
+        Waiting = "waiting",
+        /// Waits for an operator.
+        Held = "held",
+        /// Released, with a number.
+        Ready = "ready",
+        /// Taken back by the site.
+        Withdrawn = "withdrawn",
+    }
 }
 
 /// One entry of a feed, or one posted. All texts are safe to show in templates that escape.

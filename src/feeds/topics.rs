@@ -1,41 +1,27 @@
 //! Which topics an article belongs to: what its feed says of it, mapped by the newsletter's rules.
 
-use std::str::FromStr;
-
 use url::Url;
 
 use super::entry::Entry;
 use crate::id::{FeedId, TopicId};
+use crate::text_enum;
 
-/// What of an article a rule looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleField {
-    /// Its categories and tags: feeds do not tell them apart.
-    Category,
-    /// The same as [`RuleField::Category`].
-    Tag,
-    /// Each of its authors.
-    Author,
-    /// Its address: the path for patterns that begin with a slash, else host and path without `www.`.
-    Url,
-}
-
-impl FromStr for RuleField {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "category" => Ok(Self::Category),
-            "tag" => Ok(Self::Tag),
-            "author" => Ok(Self::Author),
-            "url" => Ok(Self::Url),
-            _ => Err("must be one of: category tag author url"),
-        }
+text_enum! {
+    /// What of an article a rule looks at.
+    pub enum RuleField {
+        /// Its categories and tags: feeds do not tell them apart.
+        Category = "category",
+        /// The same as `category`.
+        Tag = "tag",
+        /// Each of its authors.
+        Author = "author",
+        /// Its address: the path for patterns that begin with a slash, else host and path without `www.`.
+        Url = "url",
     }
 }
 
 /// Maps what a feed says to a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct TopicRule {
     /// The topic that a match gets.
     pub topic_id: TopicId,

@@ -19,10 +19,10 @@ pub async fn advance(app: &App, renderer: &Arc<Renderer>) -> sqlx::Result<usize>
     for issue in store::issues::to_advance(&app.db).await? {
         steps += match issue.state {
             IssueState::Scheduled => {
-                let frozen = freeze(app, &issue).await;
-                match frozen {
-                    true => 1 + prepare(app, renderer, issue.id).await,
-                    false => 0,
+                if freeze(app, &issue).await {
+                    1 + prepare(app, renderer, issue.id).await
+                } else {
+                    0
                 }
             }
             IssueState::Preparing => prepare(app, renderer, issue.id).await,
@@ -45,7 +45,7 @@ async fn freeze(app: &App, issue: &Issue) -> bool {
         .await;
     match frozen {
         Ok(Frozen::Yes) => true,
-        Ok(Frozen::Waits | Frozen::NotScheduled) => false,
+        Ok(Frozen::Waits | Frozen::NotScheduled) | Err(ComposeError::Settled) => false,
         Err(error @ (ComposeError::NoPostalAddress(_) | ComposeError::NoNewsletter)) => {
             fail(app, id, IssueState::Scheduled, &error).await;
             false
@@ -85,7 +85,7 @@ async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
     }
 }
 
-async fn fail(app: &App, id: IssueId, from: IssueState, error: &dyn std::error::Error) {
+async fn fail(app: &App, id: IssueId, from: IssueState, error: &(dyn std::error::Error + 'static)) {
     let (reason, now) = (error.to_string(), app.clock.now());
     tracing::error!(issue.id = %id, error, "Issue {id} failed: {reason}");
     let ended = app

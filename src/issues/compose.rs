@@ -5,11 +5,13 @@ use std::cmp::Reverse;
 use super::article::IssueArticle;
 use super::store::articles::Candidate;
 use super::{Decision, IssueKind, IssueState, store};
+use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::InDoubt;
 use crate::db::Tx;
 use crate::id::{Ids, IssueId, NewsletterId};
-use crate::newsletters::{Cadences, Newsletter};
+use crate::newsletters::slots::{self, DueIssue, Outcome};
+use crate::newsletters::{Cadences, Mode, Newsletter};
 
 /// An issue that is to be made.
 #[derive(Clone, Debug)]
@@ -24,8 +26,6 @@ pub struct NewIssue {
     pub due_at: Timestamp,
     /// Articles with picture and summary in each mail; the rest are headlines.
     pub max_cards: u32,
-    /// Fewer new articles make no issue.
-    pub min_articles: u32,
     /// Whether it is sent without an operator's word.
     pub release_when_prepared: bool,
     /// The editor's subject; else the first headlines are the subject.
@@ -43,8 +43,6 @@ pub enum Created {
     Issue(IssueId),
     /// No issue: no article is new for any reader of these cadences.
     NothingNew,
-    /// No issue: fewer articles are new than `min_articles`; they wait for the next.
-    BelowMinimum,
 }
 
 /// Why no issue can be made.
@@ -59,31 +57,83 @@ pub enum ComposeError {
     /// There is no such newsletter.
     #[error("there is no such newsletter")]
     NoNewsletter,
+    /// Another scheduler was first: nothing is left to do.
+    #[error("the slots are settled already")]
+    Settled,
     /// The database failed.
     #[error("the database failed")]
     Db(#[from] sqlx::Error),
 }
 
-/// Makes the issue, if there is something for it. The caller settles its slots in the same transaction.
+/// Makes the issue, if there is something for it.
 pub async fn create(
     tx: &mut Tx<'_>,
     ids: &Ids,
     new: &NewIssue,
     now: Timestamp,
 ) -> Result<Created, ComposeError> {
-    sendable(tx, new.newsletter_id).await?;
+    // a scheduled one is made all the same and fails when it is frozen, where the operator sees it
+    if new.kind != IssueKind::Scheduled {
+        sendable(tx, new.newsletter_id).await?;
+    }
     let lowest = store::issues::lowest_given(tx, new.newsletter_id, new.cadences, now).await?;
     let Some(lowest) = lowest else {
         return Ok(Created::NothingNew);
     };
-    match store::articles::count_ready_above(tx, new.newsletter_id, lowest).await? {
-        0 => Ok(Created::NothingNew),
-        few if few < i64::from(new.min_articles) => Ok(Created::BelowMinimum),
-        _ => {
-            let id = ids.next();
-            store::issues::insert(tx, id, new, now).await?;
-            Ok(Created::Issue(id))
-        }
+    if store::articles::count_ready_above(tx, new.newsletter_id, lowest).await? == 0 {
+        return Ok(Created::NothingNew);
+    }
+    let id = ids.next();
+    store::issues::insert(tx, id, new, now).await?;
+    Ok(Created::Issue(id))
+}
+
+/// Makes the issue of a newsletter's slots that are due at one instant, and settles them with it.
+///
+/// [`ComposeError::Settled`]: another scheduler was first, and nothing was changed.
+pub async fn create_due(app: &App, due: DueIssue) -> Result<Created, ComposeError> {
+    let (ids, now) = (app.ids.clone(), app.clock.now());
+    let in_doubt = app.config.delivery.in_doubt;
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let mut weighed = slots::weigh(tx, &due).await?;
+                let mut created = Created::NothingNew;
+                if !weighed.cadences.is_empty() {
+                    let new = scheduled(&due, weighed.cadences, in_doubt);
+                    created = create(tx, &ids, &new, now).await?;
+                }
+                let issue = match created {
+                    Created::Issue(id) => Some(id),
+                    Created::NothingNew => {
+                        // there were articles, but nobody for them
+                        let outcomes = weighed.outcomes.iter_mut();
+                        outcomes
+                            .filter(|outcome| **outcome == Outcome::Issue)
+                            .for_each(|outcome| *outcome = Outcome::NothingNew);
+                        None
+                    }
+                };
+                if !slots::settle(tx, &due, &weighed, issue, now).await? {
+                    return Err(ComposeError::Settled);
+                }
+                Ok(created)
+            })
+        })
+        .await
+}
+
+fn scheduled(due: &DueIssue, cadences: Cadences, in_doubt: InDoubt) -> NewIssue {
+    NewIssue {
+        newsletter_id: due.newsletter_id,
+        kind: IssueKind::Scheduled,
+        cadences,
+        due_at: due.at,
+        max_cards: due.max_cards(),
+        release_when_prepared: due.mode() == Mode::Automatic,
+        subject: None,
+        intro: None,
+        in_doubt,
     }
 }
 

@@ -13,6 +13,7 @@
 pub mod advance;
 pub mod article;
 pub mod compose;
+pub mod copy;
 pub mod due;
 pub mod prepare;
 pub mod preview;

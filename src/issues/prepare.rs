@@ -63,7 +63,7 @@ pub async fn step(
         match job.chunk(app, chunk).await? {
             Some(done) => return Ok(done),
             None => {
-                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again")
+                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
             }
         }
     }
@@ -208,7 +208,7 @@ impl Job {
             keys.into_iter().map(render).collect()
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(rendered) => rendered,
+            Ok(variants) => variants,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
@@ -225,15 +225,17 @@ impl Job {
         let from = self.issue.prepared_to;
         let expires_at = now + app.config.delivery.give_up_after;
         let counts = batch.counts;
-        let work = move |tx: &mut Tx<'_>| -> futures_util::future::BoxFuture<'_, _> {
-            // the borrow of `batch` must outlive the statements
-            Box::pin(async move {
-                batch
-                    .apply(tx, id, newsletter, from, last, now, expires_at)
-                    .await
+        let written = app
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    batch
+                        .apply(tx, id, newsletter, from, last, now, expires_at)
+                        .await
+                })
             })
-        };
-        match app.db.write(work).await {
+            .await;
+        match written {
             Ok(()) => Ok(Some(Step::Chunk(counts))),
             Err(ChunkError::Changed) => Ok(None),
             Err(ChunkError::Db(error)) => Err(error.into()),

@@ -128,17 +128,17 @@ async fn walk(
         after = last;
     }
 
-    let mut rendered: Vec<(Variant, usize)> = Vec::with_capacity(mails.len());
+    let mut made: Vec<(Variant, usize)> = Vec::with_capacity(mails.len());
     for ((language, articles), recipients) in mails {
         let variant =
             renderer.variant(issue, newsletter, &contents.articles, &language, &articles)?;
-        rendered.push((variant, recipients));
+        made.push((variant, recipients));
     }
-    rendered.sort_by_key(|(_, recipients)| std::cmp::Reverse(*recipients));
-    let sample = rendered
+    made.sort_by_key(|(_, recipients)| std::cmp::Reverse(*recipients));
+    let sample = made
         .first()
         .map(|(variant, _)| sample(app, renderer, variant, now));
-    let variants: Vec<PreviewVariant> = rendered
+    let variants: Vec<PreviewVariant> = made
         .iter()
         .map(|(variant, recipients)| PreviewVariant {
             language: variant.language.clone(),

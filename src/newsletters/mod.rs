@@ -15,6 +15,7 @@ pub mod days;
 pub mod schedule;
 pub mod slots;
 pub mod store;
+pub mod upcoming;
 
 pub use cadence::{Cadence, Cadences};
 pub use days::Days;

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod limits;
 pub mod network;
 pub mod notice;
+pub mod notice_mail;
 pub mod selection;
 pub mod signup;
 mod store;

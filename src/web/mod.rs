@@ -75,19 +75,18 @@ impl Web {
     }
 }
 
-/// Serves `app` on `listener` until `stop`, then ends what is at work.
+/// Serves `web` on `listener` until `stop`, then ends what is at work.
 pub async fn serve(
-    app: Arc<App>,
+    web: Web,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let limits = Limits {
-        max_connections: app.config.server.max_connections,
-        header_timeout: app.config.server.header_timeout,
+        max_connections: web.app.config.server.max_connections,
+        header_timeout: web.app.config.server.header_timeout,
         ..Limits::default()
     };
-    let router = router(Web::new(app)?);
-    Ok(server::serve(listener, router, limits, stop).await?)
+    Ok(server::serve(listener, router(web), limits, stop).await?)
 }
 
 /// Every address of the service, with what surrounds every request.

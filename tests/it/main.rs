@@ -2,8 +2,14 @@
 
 /// The link in the confirmation mail: one press, one subscription, however often.
 mod confirm;
+/// The program as an operator runs it: data, words and exit codes.
+mod cli;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// From a site's feed to numbered articles, each once.
+mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
 /// The accept loop and what clients may not do to it: slow, many, forged.

@@ -27,7 +27,7 @@ pub(crate) struct Found {
     pub(crate) content_hash: Vec<u8>,
 }
 
-type Row = (String, ArticleId, String, String, Option<FeedId>, Vec<u8>);
+type Row = (KeyKind, ArticleId, String, String, Option<FeedId>, Vec<u8>);
 
 /// The articles of the newsletter that have any of `keys`, once for each key.
 pub(crate) async fn matches(
@@ -49,19 +49,17 @@ pub(crate) async fn matches(
         .bind(value(KeyKind::Fingerprint))
         .fetch_all(conn)
         .await)?;
-    let found = |(kind, article_id, url, title, feed_id, content_hash): Row| {
-        Some(Found {
-            shared: Match {
-                article_id,
-                kind: KeyKind::parse(&kind)?,
-                url: Some(url),
-                title,
-            },
-            feed_id,
-            content_hash,
-        })
+    let found = |(kind, article_id, url, title, feed_id, content_hash): Row| Found {
+        shared: Match {
+            article_id,
+            kind,
+            url: Some(url),
+            title,
+        },
+        feed_id,
+        content_hash,
     };
-    Ok(rows.into_iter().filter_map(found).collect())
+    Ok(rows.into_iter().map(found).collect())
 }
 
 /// Gives `key` to an article, unless another has it.
@@ -93,7 +91,7 @@ async fn put(
 ) -> sqlx::Result<()> {
     write_db!(tx, |conn| sqlx::query(sql)
         .bind(newsletter_id)
-        .bind(key.kind.as_str())
+        .bind(key.kind)
         .bind(&key.value)
         .bind(article_id)
         .execute(conn)

@@ -63,7 +63,7 @@ pub(in crate::issues) async fn insert(
     new: &NewIssue,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    if let Tx::Postgres(tx) = tx {
+    if let Tx::Postgres(tx) = &mut *tx {
         sqlx::query(LOCK_NEWSLETTER_POSTGRES)
             .bind(new.newsletter_id)
             .execute(&mut **tx)
@@ -144,8 +144,8 @@ pub(in crate::issues) async fn lowest_given(
     cadences: Cadences,
     now: Timestamp,
 ) -> sqlx::Result<Option<i64>> {
-    // a cadence that is not served is asked for as one that is, or as none
-    let mut asked = cadences.iter().map(Cadence::as_str).cycle();
+    // a cadence that is not served is asked for as none
+    let mut asked = cadences.iter().map(Cadence::as_str);
     let mut next = || asked.next().unwrap_or("");
     write_db!(tx, |conn| sqlx::query_scalar(LOWEST_GIVEN)
         .bind(newsletter)
@@ -196,7 +196,8 @@ pub(in crate::issues) async fn release(
         .bind(now)
         .bind(expires_at)
         .execute(conn)
-        .await?);
+        .await
+        .map(drop))?;
     Ok(true)
 }
 

@@ -143,7 +143,8 @@ pub(in crate::issues) async fn supersede(
         .bind(uuid::Uuid::nil())
         .bind(skipped)
         .execute(conn)
-        .await?);
+        .await
+        .map(drop))?;
     Ok(rows.len())
 }
 
@@ -257,9 +258,9 @@ pub(in crate::issues) async fn move_interests(
     tx: &mut Tx<'_>,
     moves: &[InterestMove<'_>],
 ) -> sqlx::Result<u64> {
-    let mut moved = 0;
+    let mut done = 0;
     for rows in moves.chunks(ROWS) {
-        moved += write_db!(tx, |conn| {
+        done += write_db!(tx, |conn| {
             let mut update = QueryBuilder::new(MOVED);
             update.push_values(rows, |mut row, interest| {
                 row.push_bind(interest.subscription)
@@ -270,11 +271,11 @@ pub(in crate::issues) async fn move_interests(
                     .push_bind(interest.moved.given_to);
             });
             update.push(MOVE);
-            let done = update.build().persistent(false).execute(conn).await?;
-            done.rows_affected()
+            let result = update.build().persistent(false).execute(conn).await?;
+            result.rows_affected()
         });
     }
-    Ok(moved)
+    Ok(done)
 }
 
 /// What one chunk adds to an issue's numbers.
@@ -338,6 +339,20 @@ pub async fn variants(db: &Db, issue: IssueId) -> sqlx::Result<Vec<VariantRow>> 
 pub async fn message(db: &Db, variant: VariantId) -> sqlx::Result<Option<Vec<u8>>> {
     read_db!(db, |conn| sqlx::query_scalar(MESSAGE)
         .bind(variant)
+        .fetch_optional(conn)
+        .await)
+}
+
+const MESSAGE: &str = "SELECT variants.message, issues.released_at
+     FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
+
+/// A variant's stored message and when its issue was released.
+pub(in crate::issues) async fn message(
+    db: &Db,
+    id: VariantId,
+) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>)>> {
+    read_db!(db, |conn| sqlx::query_as(MESSAGE)
+        .bind(id)
         .fetch_optional(conn)
         .await)
 }

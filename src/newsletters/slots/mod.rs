@@ -163,6 +163,12 @@ pub async fn settle_missed(tx: &mut Tx<'_>, slot: &DueSlot, now: Timestamp) -> s
         .map(drop)
 }
 
+/// The same in a transaction of its own.
+pub async fn record_missed(db: &Db, slot: DueSlot, now: Timestamp) -> sqlx::Result<()> {
+    db.write(move |tx| Box::pin(async move { settle_missed(tx, &slot, now).await }))
+        .await
+}
+
 /// The newest settled slots of a newsletter, newest first.
 pub async fn recent(
     db: &Db,

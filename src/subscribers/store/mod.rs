@@ -14,7 +14,8 @@ pub(super) use notices::{
 };
 pub(super) use reading::{consent_of, deliveries_of, interests_of, membership, people_by_key};
 pub(super) use signups::{
-    NewSignup, insert_signup, mark_confirmed, signup_by_id, signup_by_token, signup_to_confirm,
+    NewSignup, insert_signup, mark_confirmed, signup, signup_by_id, signup_by_token,
+    signup_to_confirm,
 };
 pub(super) use subscriptions::{
     NewSubscription, end_interests, end_subscription, insert_subscriber, insert_subscription,

@@ -83,6 +83,14 @@ const BY_ID: &str = "
         confirmed_at, evidence
     FROM signups WHERE id = $1";
 
+pub(in crate::subscribers) async fn signup(db: &Db, id: SignupId) -> sqlx::Result<Option<Signup>> {
+    read_db!(db, |conn| sqlx::query_as(BY_ID)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)
+}
+
+/// The same inside the transaction that decides on it.
 pub(in crate::subscribers) async fn signup_by_id(
     tx: &mut Tx<'_>,
     id: SignupId,

@@ -6,10 +6,12 @@ pub(crate) mod feed_server;
 pub(crate) mod http;
 mod people;
 mod rows;
+mod program;
 pub(crate) mod smtp_server;
 
 pub(crate) use app::TestApp;
 pub(crate) use database::Engine;
+pub(crate) use program::Program;
 
 /// The test file imports `TestApp` beside it. Makes `name::sqlite` and, with the feature `test-postgres`, `name::postgres` of one body.
 macro_rules! db_test {
