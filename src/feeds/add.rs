@@ -8,7 +8,7 @@ use super::discover::Candidate;
 use super::fetch::{Fetcher, Request};
 use super::parse::ParseError;
 use super::read::{Answer, ReadError, read};
-use super::refresh::{Refreshed, record};
+use super::refresh::{CLAIM, Refreshed, record};
 use super::{Feed, store, typed_url};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -84,7 +84,7 @@ pub async fn add(
         title: None,
         etag: None,
         last_modified: None,
-        next_poll_at: now,
+        next_poll_at: now + CLAIM,
         poll_interval: whole_seconds(options.poll_interval),
         cool_off: whole_seconds(options.cool_off),
         failures: 0,
@@ -98,28 +98,30 @@ pub async fn add(
         moved_to: None,
         moved_seen: 0,
     };
-    let ids = app.ids.clone();
+    let new = feed.clone();
     app.db
         .write(move |tx| {
             Box::pin(async move {
                 if !store::lock_newsletter(tx, newsletter_id).await? {
                     return Err(AddError::NoNewsletter);
                 }
-                if !store::insert_feed(tx, &feed).await? {
+                if !store::insert_feed(tx, &new).await? {
                     return Err(AddError::AlreadyThere(url));
                 }
-                let id = feed.id;
-                let known = match record(tx, feed, answer, ids, now).await? {
-                    Refreshed::Read(saved) => saved.new,
-                    Refreshed::Skipped | Refreshed::Unchanged | Refreshed::Failed(_) => 0,
-                };
-                let feed = store::feed_in(tx, id)
-                    .await?
-                    .ok_or(sqlx::Error::RowNotFound)?;
-                Ok(Added { feed, known })
+                Ok(())
             })
         })
-        .await
+        .await?;
+    let id = feed.id;
+    // Should this die half-way, the feed's first poll does the rest.
+    let known = match record(app, feed, answer, now).await? {
+        Refreshed::Read(saved) => saved.new,
+        Refreshed::Skipped | Refreshed::Unchanged | Refreshed::Failed(_) => 0,
+    };
+    let feed = store::feed(&app.db, id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Added { feed, known })
 }
 
 /// Reads the feed at `url`, or the only one that the page there names.

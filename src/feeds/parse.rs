@@ -9,7 +9,7 @@ use super::xml_scan::{Thumbnail, TooComplex, scan};
 use crate::clock::Timestamp;
 
 /// Entries of a feed that are looked at, the newest first where they are dated.
-pub const MAX_ENTRIES: usize = 5_000;
+pub const MAX_ENTRIES: usize = 2_000;
 
 /// A feed that could be read.
 #[derive(Debug)]

@@ -51,6 +51,14 @@ impl Saved {
     }
 }
 
+impl std::ops::AddAssign for Saved {
+    fn add_assign(&mut self, other: Self) {
+        self.new += other.new;
+        self.edited += other.edited;
+        self.unchanged += other.unchanged;
+    }
+}
+
 /// Stores one entry, the newsletter being locked. `order` is its place among the entries stored together: articles that
 /// are released at one instant are numbered in this order. `topics` come beside those of the rules.
 pub(crate) async fn save(

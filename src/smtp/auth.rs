@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::connection::Connection;
 use super::outcome::{Cause, Failure, Phase};
-use super::relay_url::RelayConfig;
+use super::relay_config::RelayConfig;
 
 impl Connection {
     /// Logs in if the relay's configuration names a user.

@@ -1,12 +1,20 @@
 //! Where mail goes, whichever it is: a relay, or a folder in its place.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::connection::Connector;
+use super::deadlines::Deadlines;
 use super::envelope::Envelope;
 use super::outbox::{Outbox, OutboxLine};
 use super::outcome::{Failure, Outcome};
-use super::relay::{Health, Lease, Relay, Unavailable};
+use super::relay::{Health, Lease, Relay, Reuse, Unavailable};
+use super::relay_config::RelayConfig;
+use super::tls::TlsSetupError;
 use super::wire::Wire;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::id::Entropy;
 
 /// Files are written this many at a time.
 const OUTBOX_LINES: usize = 4;
@@ -20,7 +28,49 @@ pub enum Channel {
     Outbox(Arc<Outbox>),
 }
 
+/// Why there is nowhere to send mail to.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The relay's certificates cannot be verified.
+    #[error("cannot prepare to speak to the relay")]
+    Tls(#[from] TlsSetupError),
+    /// The folder that takes the relay's place cannot be made.
+    #[error("cannot make the outbox folder {path}")]
+    Outbox {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
 impl Channel {
+    /// The relay that the settings name, else the folder `outbox` beside the data.
+    pub fn from_settings(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, ChannelError> {
+        let Some(relay) = RelayConfig::from_settings(&config.smtp) else {
+            let path = config.data_dir.join("outbox");
+            let outbox = Outbox::new(&path, entropy)
+                .map_err(|source| ChannelError::Outbox { path, source })?;
+            return Ok(Self::Outbox(Arc::new(outbox)));
+        };
+        let deadlines = Deadlines {
+            body: config.delivery.body_deadline,
+            dot: config.delivery.reply_deadline,
+            ..Deadlines::default()
+        };
+        let connector = Connector::new(relay, deadlines)?;
+        Ok(Self::Smtp(Relay::new(
+            connector,
+            Reuse::default(),
+            clock,
+            entropy,
+        )))
+    }
+
     /// What rows call it.
     pub fn name(&self) -> &str {
         match self {

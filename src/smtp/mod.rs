@@ -1,6 +1,6 @@
 //! Handing mail to a relay.
 //!
-//! The room knows SMTP (RFC 5321) and nothing of the database. [`relay_url`] says where the relay is; [`connection`]
+//! The room knows SMTP (RFC 5321) and nothing of the database. [`relay_config`] says where the relay is; [`connection`]
 //! is one dialogue, over any stream; [`outcome`] says, for each phase and each reply, who is to be punished; [`relay`]
 //! keeps a hard cap on open connections; [`outbox`] takes the relay's place where there is none. The sender sees them
 //! all as one [`channel`].
@@ -12,17 +12,17 @@ pub mod channel;
 pub mod connection;
 pub mod deadlines;
 pub mod envelope;
+pub(crate) mod health;
 pub mod outbox;
 pub mod outcome;
 pub mod relay;
-pub mod relay_url;
+pub mod relay_config;
 pub mod reply;
 pub mod wire;
 
 mod auth;
 mod capabilities;
 mod dialogue;
-mod health;
 mod input;
 mod opening;
-mod tls;
+pub mod tls;

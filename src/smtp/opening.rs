@@ -10,8 +10,9 @@ use super::capabilities::Capabilities;
 use super::connection::{Connection, Pipelining, Stream};
 use super::deadlines::Deadlines;
 use super::outcome::{Cause, Failure, Phase};
-use super::relay_url::{RelayConfig, Security};
+use super::relay_config::RelayConfig;
 use super::tls::{self, TlsSetupError};
+use crate::config::RelayTls;
 
 /// Opens connections to one relay.
 #[derive(Clone)]
@@ -24,11 +25,11 @@ pub struct Connector {
 impl Connector {
     /// Reads the trusted roots, once, unless the relay is spoken to in clear.
     pub fn new(config: RelayConfig, deadlines: Deadlines) -> Result<Self, TlsSetupError> {
-        let tls = match config.security {
-            Security::ImplicitTls | Security::StartTls => {
+        let tls = match config.tls {
+            RelayTls::Implicit | RelayTls::StartTls => {
                 Some(tls::connector(config.extra_roots.as_deref())?)
             }
-            Security::Plain => None,
+            RelayTls::None => None,
         };
         Ok(Self {
             config,
@@ -68,9 +69,9 @@ impl Connector {
         pipelining: Pipelining,
     ) -> Result<Connection, Failure> {
         let stream: Box<dyn Stream> = Box::new(stream);
-        let (stream, encrypted) = match self.config.security {
-            Security::ImplicitTls => (self.protect(stream).await?, true),
-            Security::StartTls | Security::Plain => (stream, false),
+        let (stream, encrypted) = match self.config.tls {
+            RelayTls::Implicit => (self.protect(stream).await?, true),
+            RelayTls::StartTls | RelayTls::None => (stream, false),
         };
         let mut connection = Connection::new(stream, encrypted, self.deadlines.clone(), pipelining);
         let limit = self.deadlines.greeting;
@@ -79,7 +80,7 @@ impl Connector {
             return Err(Failure::new(Phase::Greeting, Cause::Reply(greeting)));
         }
         self.hello(&mut connection).await?;
-        if self.config.security == Security::StartTls {
+        if self.config.tls == RelayTls::StartTls {
             connection = self.start_tls(connection, pipelining).await?;
             self.hello(&mut connection).await?;
         }

@@ -2,6 +2,8 @@
 
 /// The program as an operator runs it: data, words and exit codes.
 mod cli;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// From a site's feed to numbered articles, each once.

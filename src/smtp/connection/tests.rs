@@ -4,11 +4,21 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream, duplex};
 use tokio::time::sleep;
 
 use super::super::outcome::Verdict;
-use super::super::relay_url::{RelayConfig, RelayOptions};
+use super::super::relay_config::{EhloName, RelayConfig};
 use super::*;
+use crate::config::RelayTls;
 
 fn connector() -> Connector {
-    let config = RelayConfig::parse("smtp://localhost", RelayOptions::default()).unwrap();
+    let config = RelayConfig {
+        name: "pipe".to_owned(),
+        host: "localhost".to_owned(),
+        port: 25,
+        tls: RelayTls::None,
+        login: None,
+        max_connections: 1,
+        ehlo_name: EhloName::of_this_machine(),
+        extra_roots: None,
+    };
     Connector::new(config, Deadlines::default()).unwrap()
 }
 

@@ -74,6 +74,7 @@ db_test!(a_recycled_guid_is_a_new_article, async |app: &TestApp| {
     let scene = Scene::with(app, &[latest.clone()]).await;
     latest.link = "http://site.example/2/".to_owned();
     latest.title = "Something else".to_owned();
+    app.time.advance(minutes(1));
     scene.publish(&[latest.clone()]);
     assert_eq!(scene.new().await, 1);
     // the guid is its own now: an edit of address or title alone is an edit
@@ -156,10 +157,10 @@ db_test!(
 );
 
 db_test!(
-    f8_a_feed_of_50_000_entries_is_cut_to_the_newest_5_000_and_each_comes_once,
+    f8_a_feed_of_50_000_entries_is_cut_to_the_newest_2_000_and_each_comes_once,
     async |app: &TestApp| {
         let scene = Scene::with(app, &items(1..=50_000)).await;
-        assert_eq!(scene.articles().await.len(), 5_000);
+        assert_eq!(scene.articles().await.len(), 2_000);
         let mut more = items(0..=49_999);
         more[0].title = "New".to_owned();
         scene.publish(&more);

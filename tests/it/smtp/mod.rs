@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::clock::{Clock, SystemClock, TestClock};
+use paperround::config::RelayTls;
 use paperround::id::SeededEntropy;
 use paperround::smtp::connection::{Connection, Connector, Pipelining};
 use paperround::smtp::deadlines::Deadlines;
 use paperround::smtp::envelope::Envelope;
 use paperround::smtp::outcome::{Failure, Outcome, Verdict};
 use paperround::smtp::relay::{Relay, Reuse};
-use paperround::smtp::relay_url::{RelayConfig, RelayOptions};
+use paperround::smtp::relay_config::{EhloName, RelayConfig};
 use paperround::smtp::wire::Wire;
 
 use crate::support::smtp_server::SmtpServer;
@@ -24,7 +25,16 @@ mod pool;
 const LIMIT: Duration = Duration::from_millis(400);
 
 fn config(server: &SmtpServer) -> RelayConfig {
-    RelayConfig::parse(&server.url(), RelayOptions::default()).unwrap()
+    RelayConfig {
+        name: "scripted".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        tls: RelayTls::None,
+        login: None,
+        max_connections: 20,
+        ehlo_name: EhloName::of_this_machine(),
+        extra_roots: None,
+    }
 }
 
 fn connector(server: &SmtpServer) -> Connector {

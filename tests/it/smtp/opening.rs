@@ -22,20 +22,17 @@ fn tls_connector(
     login: Option<&str>,
     implicit: bool,
 ) -> Connector {
-    let scheme = if implicit { "smtps" } else { "smtp" };
-    let url = format!("{scheme}://ada@localhost:{}", server.port());
-    let mut config = RelayConfig::parse(
-        &url,
-        RelayOptions {
-            password: Some(SecretString::from(login.unwrap_or("right"))),
-            extra_roots: authority.map(|authority| authority.pem_file().to_owned()),
-            ..RelayOptions::default()
+    let config = RelayConfig {
+        host: "localhost".to_owned(),
+        tls: if implicit {
+            RelayTls::Implicit
+        } else {
+            RelayTls::StartTls
         },
-    )
-    .unwrap();
-    if login.is_none() {
-        config.login = None;
-    }
+        login: login.map(|password| ("ada".to_owned(), SecretString::from(password))),
+        extra_roots: authority.map(|authority| authority.pem_file().to_owned()),
+        ..config(server)
+    };
     Connector::new(config, Deadlines::all(LIMIT)).unwrap()
 }
 

@@ -88,10 +88,6 @@ impl SmtpServer {
         self.address.port()
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("smtp://127.0.0.1:{}", self.port())
-    }
-
     /// What it does instead of answering well.
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
         self.shared.script.lock().unwrap()

@@ -1,0 +1,236 @@
+//! What an operator does about sending: pause, resume, cancel, retry, decide. And what a reader's leaving does.
+
+use uuid::Uuid;
+
+use super::store::{operate, read, settle};
+use super::{Kind, Reason, State, recover};
+use crate::clock::Timestamp;
+use crate::db::{Db, Tx};
+use crate::id::{DeliveryId, IssueId, SubscriptionId};
+
+/// How many deliveries of an issue are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Waiting.
+    pub pending: i64,
+    /// With a worker.
+    pub claimed: i64,
+    /// On the wire.
+    pub transmitting: i64,
+    /// Perhaps accepted.
+    pub in_doubt: i64,
+    /// Acknowledged.
+    pub sent: i64,
+    /// Refused or given up.
+    pub failed: i64,
+    /// Not sent on purpose.
+    pub skipped: i64,
+    /// Waiting for an operator.
+    pub held: i64,
+}
+
+impl Counts {
+    /// All deliveries.
+    pub fn total(&self) -> i64 {
+        self.open() + self.sent + self.failed + self.skipped + self.held
+    }
+
+    /// Those that something will still happen to by itself.
+    pub fn open(&self) -> i64 {
+        self.pending + self.claimed + self.transmitting + self.in_doubt
+    }
+
+    pub(super) fn of(&mut self, state: State) -> &mut i64 {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Claimed => &mut self.claimed,
+            State::Transmitting => &mut self.transmitting,
+            State::InDoubt => &mut self.in_doubt,
+            State::Sent => &mut self.sent,
+            State::Failed => &mut self.failed,
+            State::Skipped => &mut self.skipped,
+            State::Held => &mut self.held,
+        }
+    }
+}
+
+/// A delivery, for people.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Summary {
+    /// Which.
+    pub id: DeliveryId,
+    /// Of which issue; `None` for notices.
+    pub issue_id: Option<IssueId>,
+    /// What it is.
+    pub kind: Kind,
+    /// How it stands.
+    pub state: State,
+    /// To whom.
+    pub recipient: String,
+    /// Times claimed.
+    pub attempt: i64,
+    /// Replies about this recipient or message.
+    pub tries: i64,
+    /// Times in doubt.
+    pub doubt: i64,
+    /// Times its worker died with it.
+    pub crashes: i64,
+    /// Nothing happens before then.
+    pub not_before: Timestamp,
+    /// When its last transmission began.
+    pub marked_at: Option<Timestamp>,
+    /// When it was settled last.
+    pub settled_at: Option<Timestamp>,
+    /// The last reply's code.
+    pub reply_code: Option<i64>,
+    /// The last reply's enhanced code.
+    pub enhanced_code: Option<String>,
+    /// The last reply's text.
+    pub reply_text: Option<String>,
+    /// The relay of the last transmission.
+    pub relay_id: Option<String>,
+    /// Why it was skipped, failed or held.
+    pub reason: Option<Reason>,
+}
+
+/// What an operator decides about a held delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldDecision {
+    /// It did arrive.
+    Sent,
+    /// It did not arrive; send it again. A second copy is the operator's responsibility.
+    SendAgain,
+    /// It did not arrive, and is not sent; its articles come again with the next issue.
+    NotSent,
+}
+
+/// Pauses an issue: it acts at each connection's next mark. `false` when it is paused already, or over.
+pub async fn pause(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    settle::pause_issue(tx, issue, reason, now).await
+}
+
+/// Lets a paused issue go on where it was. `false` when it was not paused.
+pub async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<bool> {
+    operate::resume(tx, issue).await
+}
+
+/// Cancels an issue, for good: from this commit on nothing of it is marked. `false` when it is over already.
+///
+/// Follow with [`skip_cancelled`]; the sweeper does it too.
+pub async fn cancel(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    operate::cancel(tx, issue, reason, now).await
+}
+
+/// Skips what waits of cancelled issues and puts its interests back, in chunks. Gives the number of rows.
+pub async fn skip_cancelled(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
+    recover::cancel_rows(db, now).await
+}
+
+/// Pauses all sending, notices too. `false` when it is paused already.
+pub async fn pause_sending(tx: &mut Tx<'_>, reason: &str, now: Timestamp) -> sqlx::Result<bool> {
+    let value = serde_json::json!({ "at": now, "reason": reason });
+    operate::pause_sending(tx, &value).await
+}
+
+/// Lets sending go on. `false` when it was not paused.
+pub async fn resume_sending(tx: &mut Tx<'_>) -> sqlx::Result<bool> {
+    operate::resume_sending(tx).await
+}
+
+/// Whether all sending is paused.
+pub async fn sending_is_paused(db: &Db) -> sqlx::Result<bool> {
+    read::sending_is_paused(db).await
+}
+
+/// Lets the failed deliveries of an issue wait for their turn again, and the issue send again. Those whose articles a
+/// later issue gave stay failed. Gives the number that waits again.
+pub async fn retry_failed(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<u64> {
+    let mut after = DeliveryId(Uuid::nil());
+    let mut again = 0;
+    operate::send_again(tx, issue).await?;
+    loop {
+        let failed = operate::failed(tx, issue, after, 500).await?;
+        let Some(last) = failed.last() else {
+            return Ok(again);
+        };
+        after = *last;
+        for id in failed {
+            let free = !operate::was_put_back(tx, id).await? || settle::move_again(tx, id).await?;
+            if free && operate::retry(tx, id, now, expires_at).await? {
+                again += 1;
+            }
+        }
+    }
+}
+
+/// Decides about a held delivery. `false` when it is not held.
+pub async fn decide(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    decision: HeldDecision,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<bool> {
+    match decision {
+        HeldDecision::Sent => operate::decide(tx, id, State::Sent, None, now).await,
+        HeldDecision::SendAgain => {
+            if let Some(issue) = operate::issue_of(tx, id).await? {
+                operate::send_again(tx, issue).await?;
+            }
+            operate::decide_again(tx, id, now, expires_at).await
+        }
+        HeldDecision::NotSent => {
+            let reason = Some(Reason::NotSent);
+            let decided = operate::decide(tx, id, State::Skipped, reason, now).await?;
+            if decided {
+                operate::clear_doubt(tx, id).await?;
+                settle::put_back(tx, id).await?;
+            }
+            Ok(decided)
+        }
+    }
+}
+
+/// Skips everything of a subscription that has not been marked. For the transaction that ends the subscription, after
+/// the subscription's own row was updated: a mark on its way then either came before, or finds the row skipped.
+pub async fn skip_of_subscription(
+    tx: &mut Tx<'_>,
+    subscription: SubscriptionId,
+    now: Timestamp,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    operate::skip_of_subscription(tx, subscription, Reason::Unsubscribed, now).await
+}
+
+/// How many deliveries of an issue are in which state.
+pub async fn counts(db: &Db, issue: IssueId) -> sqlx::Result<Counts> {
+    read::counts(db, issue).await
+}
+
+/// Deliveries of an issue that wait for an operator, at most `limit`.
+pub async fn held(db: &Db, issue: IssueId, limit: i64) -> sqlx::Result<Vec<Summary>> {
+    read::held(db, issue, limit).await
+}
+
+/// The latest deliveries to a subscription, at most `limit`.
+pub async fn of_subscription(
+    db: &Db,
+    subscription: SubscriptionId,
+    limit: i64,
+) -> sqlx::Result<Vec<Summary>> {
+    read::of_subscription(db, subscription, limit).await
+}

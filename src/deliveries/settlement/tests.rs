@@ -1,0 +1,167 @@
+use uuid::Uuid;
+
+use super::*;
+use crate::config::InDoubt;
+use crate::deliveries::Kind;
+use crate::id::{NewsletterId, SubscriptionId};
+use crate::smtp::outcome::Phase;
+use crate::smtp::reply::EnhancedCode;
+
+const NOW: Timestamp = Timestamp::from_micros(1_783_400_400_000_000);
+
+fn leases() -> Leases {
+    Leases {
+        worker: Duration::from_mins(1),
+        transmission: Duration::from_mins(15),
+        grace: Duration::from_mins(15),
+        notice_grace: Duration::from_mins(1),
+        margin: Duration::from_secs(5),
+        in_doubt: InDoubt::Resend,
+    }
+}
+
+fn digest() -> Claimed {
+    Claimed {
+        id: Uuid::from_u128(1).into(),
+        issue_id: Some(Uuid::from_u128(2).into()),
+        subscription_id: Some(SubscriptionId(Uuid::from_u128(3))),
+        variant_id: None,
+        signup_id: None,
+        newsletter_id: NewsletterId(Uuid::from_u128(4)),
+        kind: Kind::Digest,
+        recipient: "ada@example.org".to_owned(),
+        payload: None,
+        attempt: 3,
+        tries: 0,
+        doubt: 0,
+        owner: Uuid::from_u128(5).into(),
+        created_at: NOW,
+        expires_at: NOW + Duration::from_hours(48),
+    }
+}
+
+fn notice() -> Claimed {
+    Claimed {
+        issue_id: None,
+        kind: Kind::Confirmation,
+        ..digest()
+    }
+}
+
+fn reply(code: u16, text: &str) -> Cause {
+    Cause::Reply(Reply {
+        code,
+        enhanced: EnhancedCode::at_start_of(text),
+        lines: vec![text.to_owned()],
+    })
+}
+
+fn settle(claimed: &Claimed, phase: Phase, cause: Cause) -> Settlement {
+    let leases = leases();
+    let with = Circumstances {
+        now: NOW,
+        jitter: 1.0,
+        leases: &leases,
+    };
+    Settlement::of_failure(claimed, &Failure::new(phase, cause), with)
+}
+
+fn wait(settlement: &Settlement) -> u64 {
+    settlement.not_before.since(NOW).as_secs()
+}
+
+#[test]
+fn a_4xx_about_the_recipient_is_tried_again_later_and_counted() {
+    let settled = settle(&digest(), Phase::Rcpt, reply(451, "4.7.1 greylisted"));
+    assert_eq!(settled.state, State::Pending);
+    assert!(settled.is_counted);
+    assert_eq!(wait(&settled), 60);
+    assert_eq!(settled.reply_code, Some(451));
+    assert_eq!(settled.enhanced_code.as_deref(), Some("4.7.1"));
+    let third = Claimed {
+        tries: 2,
+        ..digest()
+    };
+    assert_eq!(
+        wait(&settle(&third, Phase::Dot, reply(452, "full"))),
+        15 * 60
+    );
+}
+
+#[test]
+fn a_retry_that_would_come_too_late_is_given_up() {
+    let late = Claimed {
+        expires_at: NOW + Duration::from_secs(30),
+        ..digest()
+    };
+    let settled = settle(&late, Phase::Rcpt, reply(451, "later"));
+    assert_eq!(
+        (settled.state, settled.reason),
+        (State::Failed, Some(Reason::Expired))
+    );
+    let doubtful = Claimed { doubt: 1, ..late };
+    let settled = settle(&doubtful, Phase::Rcpt, reply(451, "later"));
+    assert_eq!(
+        (settled.state, settled.reason),
+        (State::Held, Some(Reason::Doubt))
+    );
+}
+
+#[test]
+fn a_5xx_about_the_recipient_fails_the_row_alone() {
+    for phase in [Phase::Rcpt, Phase::Dot] {
+        let settled = settle(&digest(), phase, reply(550, "5.1.1 unknown"));
+        assert_eq!(
+            (settled.state, settled.reason),
+            (State::Failed, Some(Reason::Refused))
+        );
+        assert_eq!(settled.pause, None);
+    }
+    let settled = settle(&digest(), Phase::Mail, Cause::NeedsSmtpUtf8);
+    assert_eq!(
+        (settled.state, settled.reason),
+        (State::Failed, Some(Reason::Relay))
+    );
+}
+
+#[test]
+fn trouble_with_the_relay_touches_no_row() {
+    for (phase, cause) in [
+        (Phase::Greeting, reply(421, "busy")),
+        (Phase::Connect, Cause::TimedOut),
+        (Phase::Auth, reply(535, "wrong")),
+        (Phase::Mail, reply(451, "later")),
+        (Phase::Data, reply(451, "later")),
+    ] {
+        let settled = settle(&digest(), phase, cause);
+        assert_eq!(settled.state, State::Pending);
+        assert!(!settled.is_counted && !settled.is_doubt);
+        assert_eq!(wait(&settled), 0);
+    }
+}
+
+#[test]
+fn a_refused_sender_pauses_the_issue_and_lets_a_notice_wait() {
+    let settled = settle(&digest(), Phase::Mail, reply(550, "5.7.1 not you"));
+    assert_eq!(settled.state, State::Pending);
+    let (issue, why) = settled.pause.unwrap();
+    assert_eq!(Some(issue), digest().issue_id);
+    assert!(why.contains("not you"), "{why}");
+    let settled = settle(&notice(), Phase::Mail, reply(550, "5.7.1 not you"));
+    assert_eq!(
+        (settled.state, settled.pause.clone()),
+        (State::Pending, None)
+    );
+    assert_eq!(wait(&settled), 15 * 60);
+}
+
+#[test]
+fn a_loss_before_the_dot_is_no_doubt_and_one_behind_it_is() {
+    let lost = || Cause::Lost("closed".to_owned());
+    let settled = settle(&digest(), Phase::Body, lost());
+    assert_eq!((settled.state, settled.is_doubt), (State::Pending, false));
+    let settled = settle(&digest(), Phase::Dot, lost());
+    assert_eq!((settled.state, settled.is_doubt), (State::InDoubt, true));
+    assert_eq!(wait(&settled), 15 * 60);
+    assert_eq!(wait(&settle(&notice(), Phase::Dot, lost())), 60);
+}

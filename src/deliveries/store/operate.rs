@@ -1,0 +1,202 @@
+//! What operators and readers change about waiting rows.
+
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::deliveries::Reason;
+use crate::id::{DeliveryId, IssueId, SubscriptionId};
+use crate::write_db;
+
+const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL WHERE id = $1 AND paused_at IS NOT NULL";
+const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, finished_at = $2
+     WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
+const SEND_AGAIN: &str =
+    "UPDATE issues SET state = 'sending', finished_at = NULL WHERE id = $1 AND state = 'finished'";
+
+const SKIP_OF_SUBSCRIPTION: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = $2, owner = NULL, settled_at = $3
+     WHERE subscription_id = $1 AND state IN ('pending', 'claimed') RETURNING id";
+
+const FAILED: &str = "SELECT id FROM deliveries WHERE issue_id = $1 AND state = 'failed' AND id > $2 ORDER BY id LIMIT $3";
+const EXPIRED_AMONG: &str =
+    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND reason = 'expired')";
+const RETRY: &str = "UPDATE deliveries SET state = 'pending', reason = NULL, tries = 0, not_before = $2, expires_at = $3
+     WHERE id = $1 AND state = 'failed'";
+
+const DECIDE: &str =
+    "UPDATE deliveries SET state = $2, reason = $3, settled_at = $4, not_before = $4, crashes = 0
+     WHERE id = $1 AND state = 'held'";
+const DECIDE_AGAIN: &str =
+    "UPDATE deliveries SET state = 'pending', reason = NULL, not_before = $2, crashes = 0,
+         expires_at = CASE WHEN expires_at > $3 THEN expires_at ELSE $3 END
+     WHERE id = $1 AND state = 'held'";
+const CLEAR_DOUBT: &str = "UPDATE deliveries SET doubt = 0 WHERE id = $1 AND state = 'skipped'";
+const ISSUE_OF: &str = "SELECT issue_id FROM deliveries WHERE id = $1";
+
+const PAUSE_SENDING: &str =
+    "INSERT INTO settings (key, value) VALUES ('sending_paused', $1) ON CONFLICT (key) DO NOTHING";
+const RESUME_SENDING: &str = "DELETE FROM settings WHERE key = 'sending_paused'";
+
+pub(in crate::deliveries) async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(RESUME)
+        .bind(issue)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+pub(in crate::deliveries) async fn cancel(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(CANCEL)
+        .bind(issue)
+        .bind(now)
+        .bind(reason)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// A finished issue sends again.
+pub(in crate::deliveries) async fn send_again(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(SEND_AGAIN)
+        .bind(issue)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+pub(in crate::deliveries) async fn skip_of_subscription(
+    tx: &mut Tx<'_>,
+    subscription: SubscriptionId,
+    reason: Reason,
+    now: Timestamp,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(SKIP_OF_SUBSCRIPTION)
+        .bind(subscription)
+        .bind(reason)
+        .bind(now)
+        .fetch_all(conn)
+        .await)
+}
+
+/// Failed rows of an issue behind `after`, in order.
+pub(in crate::deliveries) async fn failed(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    after: DeliveryId,
+    limit: i64,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(FAILED)
+        .bind(issue)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+}
+
+/// Whether a row failed because its time was over, so that its interests were put back.
+pub(in crate::deliveries) async fn was_put_back(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query_scalar(EXPIRED_AMONG)
+        .bind(id)
+        .fetch_one(conn)
+        .await)
+}
+
+pub(in crate::deliveries) async fn retry(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(RETRY)
+        .bind(id)
+        .bind(now)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Decides a held row; `false` when it is not held.
+pub(in crate::deliveries) async fn decide(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    state: crate::deliveries::State,
+    reason: Option<Reason>,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(DECIDE)
+        .bind(id)
+        .bind(state)
+        .bind(reason)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// Lets a held row wait for its turn again; `false` when it is not held.
+pub(in crate::deliveries) async fn decide_again(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(DECIDE_AGAIN)
+        .bind(id)
+        .bind(now)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// An operator knows that a skipped row was not sent: there is no doubt.
+pub(in crate::deliveries) async fn clear_doubt(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(CLEAR_DOUBT)
+        .bind(id)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+pub(in crate::deliveries) async fn issue_of(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+) -> sqlx::Result<Option<IssueId>> {
+    let found: Option<Option<IssueId>> = write_db!(tx, |conn| sqlx::query_scalar(ISSUE_OF)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)?;
+    Ok(found.flatten())
+}
+
+pub(in crate::deliveries) async fn pause_sending(
+    tx: &mut Tx<'_>,
+    value: &Value,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(PAUSE_SENDING)
+        .bind(Json(value))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+pub(in crate::deliveries) async fn resume_sending(tx: &mut Tx<'_>) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(RESUME_SENDING)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}

@@ -1,0 +1,142 @@
+//! What is done about rows whose worker died, whose time is over, or whose issue was cancelled.
+
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::id::{DeliveryId, IssueId};
+use crate::write_db;
+
+// `state IN (...)` repeats the index's predicate; without it SQLite reads the whole table.
+const TAKE_BACK_CLAIMED: &str = "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
+         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END,
+         reason = CASE WHEN crashes >= 3 THEN 'crashed' ELSE reason END
+     WHERE state IN ('claimed', 'transmitting') AND state = 'claimed'
+       AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = deliveries.owner AND w.heartbeat_at > $1)";
+
+const DOUBT_TRANSMITTING: &str =
+    "UPDATE deliveries SET state = 'in_doubt', doubt = doubt + 1, owner = NULL, lease_until = NULL,
+         settled_at = $1, not_before = CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END
+     WHERE state IN ('claimed', 'transmitting') AND state = 'transmitting' AND lease_until < $1";
+
+const DECIDE_DOUBT: &str = "UPDATE deliveries SET
+         state = CASE WHEN doubt <= 1 AND expires_at > $1 AND CASE WHEN issue_id IS NULL THEN $2 ELSE
+                 EXISTS (SELECT 1 FROM issues AS i
+                     WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.in_doubt_policy = 'resend')
+                 AND EXISTS (SELECT 1 FROM subscriptions AS s
+                     WHERE s.id = deliveries.subscription_id AND s.state = 'active') END
+             THEN 'pending' ELSE 'held' END,
+         reason = 'doubt', settled_at = $1
+     WHERE state = 'in_doubt' AND not_before <= $1
+       AND NOT EXISTS (SELECT 1 FROM issues AS i
+           WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.paused_at IS NOT NULL)";
+
+const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
+         state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
+         reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
+     WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
+         WHERE d.state = 'pending' AND d.expires_at <= $1 LIMIT $2)
+     RETURNING id";
+
+const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i
+     WHERE i.state = 'cancelled' AND EXISTS (SELECT 1 FROM deliveries AS d
+         WHERE d.issue_id = i.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
+           AND d.state IN ('pending', 'claimed'))";
+const CANCEL_ROWS: &str = "UPDATE deliveries SET owner = NULL, settled_at = $2,
+         state = CASE WHEN doubt = 0 THEN 'skipped' ELSE 'held' END,
+         reason = CASE WHEN doubt = 0 THEN 'cancelled' ELSE 'doubt' END
+     WHERE state IN ('pending', 'claimed') AND id IN (SELECT d.id FROM deliveries AS d
+         WHERE d.issue_id = $1 AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
+           AND d.state IN ('pending', 'claimed') LIMIT $3)
+     RETURNING id";
+
+const FINISH: &str = "UPDATE issues SET state = 'finished', finished_at = $1
+     WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+         WHERE d.issue_id = issues.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))
+     RETURNING id";
+
+/// Claimed rows whose worker has given no sign of life since `alive_after` wait again; at the fourth time they are held.
+pub(in crate::deliveries) async fn take_back_claimed(
+    tx: &mut Tx<'_>,
+    alive_after: Timestamp,
+) -> sqlx::Result<u64> {
+    write_db!(tx, |conn| sqlx::query(TAKE_BACK_CLAIMED)
+        .bind(alive_after)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+}
+
+/// Transmissions whose lease is over are in doubt, digests until one instant, notices until another.
+pub(in crate::deliveries) async fn doubt_transmitting(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    digests_until: Timestamp,
+    notices_until: Timestamp,
+) -> sqlx::Result<u64> {
+    write_db!(tx, |conn| sqlx::query(DOUBT_TRANSMITTING)
+        .bind(now)
+        .bind(digests_until)
+        .bind(notices_until)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+}
+
+/// Doubt whose grace is over is sent once more, or held.
+pub(in crate::deliveries) async fn decide_doubt(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    resend_notices: bool,
+) -> sqlx::Result<u64> {
+    write_db!(tx, |conn| sqlx::query(DECIDE_DOUBT)
+        .bind(now)
+        .bind(resend_notices)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+}
+
+/// Gives up waiting rows whose time is over, at most `limit`. Those in doubt are held.
+pub(in crate::deliveries) async fn expire(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    limit: i64,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(EXPIRE)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+}
+
+/// Cancelled issues with rows that still wait.
+pub(in crate::deliveries) async fn cancelled_issues(tx: &mut Tx<'_>) -> sqlx::Result<Vec<IssueId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(CANCELLED_ISSUES)
+        .fetch_all(conn)
+        .await)
+}
+
+/// Skips waiting rows of a cancelled issue, at most `limit`. Those in doubt are held.
+pub(in crate::deliveries) async fn cancel_rows(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    now: Timestamp,
+    limit: i64,
+) -> sqlx::Result<Vec<DeliveryId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(CANCEL_ROWS)
+        .bind(issue)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+}
+
+/// Ends the issues of which nothing is left to send.
+pub(in crate::deliveries) async fn finish(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+) -> sqlx::Result<Vec<IssueId>> {
+    write_db!(tx, |conn| sqlx::query_scalar(FINISH)
+        .bind(now)
+        .fetch_all(conn)
+        .await)
+}

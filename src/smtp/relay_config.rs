@@ -1,0 +1,137 @@
+//! A relay and how to speak to it, from the settings.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use lettre::transport::smtp::extension::ClientId;
+use secrecy::SecretString;
+
+use crate::config::{RelayTls, SmtpConfig};
+
+/// A relay and how to speak to it. The settings have checked that its parts agree.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// What people, logs and rows call it: its host.
+    pub name: String,
+    /// Host name or address, without brackets. The certificate is checked against it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the connection is protected. Nothing is opportunistic: what is configured is there, or nothing is sent.
+    pub tls: RelayTls,
+    /// Whom to log in as, with the password. Never without TLS.
+    pub login: Option<(String, SecretString)>,
+    /// Hard cap on open connections.
+    pub max_connections: usize,
+    /// What EHLO says.
+    pub ehlo_name: EhloName,
+    /// A PEM file with certificates that are trusted besides the system's, for a private certificate authority.
+    pub extra_roots: Option<PathBuf>,
+}
+
+impl RelayConfig {
+    /// The relay that the settings name, if they name one.
+    pub fn from_settings(smtp: &SmtpConfig) -> Option<Self> {
+        let relay = smtp.relay()?;
+        let named = smtp.hello_name.as_deref();
+        Some(Self {
+            name: relay.host.clone(),
+            host: relay.host,
+            port: relay.port,
+            tls: relay.tls,
+            login: relay.user.zip(relay.password),
+            max_connections: smtp.max_connections.max(1),
+            ehlo_name: named
+                .and_then(|name| EhloName::parse(name).ok())
+                .unwrap_or_else(EhloName::of_this_machine),
+            extra_roots: smtp.ca_file.clone(),
+        })
+    }
+}
+
+/// What EHLO says: a host name or an address literal (RFC 5321, section 4.1.1.1). Nothing else can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EhloName(ClientId);
+
+/// A text that is no host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("EHLO needs a host name such as mail.example.org")]
+pub struct EhloNameError;
+
+impl EhloName {
+    /// Reads a host name.
+    pub fn parse(text: &str) -> Result<Self, EhloNameError> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if text.len() > 253 || !text.split('.').all(label) {
+            return Err(EhloNameError);
+        }
+        Ok(Self(ClientId::Domain(text.to_owned())))
+    }
+
+    /// This machine's host name; the loopback literal where it has none that EHLO may say.
+    pub fn of_this_machine() -> Self {
+        let name = match ClientId::default() {
+            ClientId::Domain(name) => Self::parse(&name).ok(),
+            _ => None,
+        };
+        name.unwrap_or(Self(ClientId::Ipv4(Ipv4Addr::LOCALHOST)))
+    }
+
+    pub(crate) fn client_id(&self) -> ClientId {
+        self.0.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sources};
+
+    #[test]
+    fn the_settings_become_a_relay() {
+        let relay = |settings: &[(&str, &str)]| {
+            let mut sources = Sources::default()
+                .with("server.base_url", "https://news.example.org")
+                .with("data_dir", "/nowhere");
+            for (key, value) in settings {
+                sources = sources.with(key, *value);
+            }
+            RelayConfig::from_settings(&Config::load(&sources).unwrap().smtp)
+        };
+        assert!(relay(&[]).is_none());
+        let found = relay(&[
+            ("smtp.url", "smtps://ada@relay.example.org"),
+            ("smtp.password", "hunter2"),
+            ("smtp.hello_name", "news.example.org"),
+            ("smtp.max_connections", "7"),
+        ])
+        .unwrap();
+        assert_eq!((found.port, found.tls), (465, RelayTls::Implicit));
+        assert_eq!(found.max_connections, 7);
+        assert_eq!(found.ehlo_name.client_id().to_string(), "news.example.org");
+        assert!(found.login.is_some());
+        assert!(!format!("{found:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn ehlo_says_nothing_but_a_name() {
+        for text in [
+            "",
+            "a b",
+            "a\r\nQUIT",
+            "-a.example",
+            "a..b",
+            "under_score",
+            "[127.0.0.1]",
+        ] {
+            assert_eq!(EhloName::parse(text), Err(EhloNameError), "{text:?}");
+        }
+    }
+}

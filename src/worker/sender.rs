@@ -1,0 +1,339 @@
+//! The sender: claims what is due, notices first, and hands it over on as many lines as the channel allows.
+//!
+//! One feeder claims; lines send. A line keeps its connection from message to message and gives it back when nothing
+//! waits. Everything that is claimed and not begun when the sender stops is given back; what is on the wire is awaited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::queue::Queue;
+use super::seat::Seat;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::deliveries::claim::{self, Terms};
+use crate::deliveries::mailroom::Mailroom;
+use crate::deliveries::send::Sending;
+use crate::deliveries::worker::Worker;
+use crate::deliveries::writer::Ledger;
+use crate::deliveries::{Leases, finish, recover};
+use crate::id::Entropy;
+use crate::smtp::channel::Channel;
+use crate::smtp::relay::Health;
+
+/// Rows of one claim.
+const CLAIM: usize = 200;
+
+/// What has waited for too long is looked for at every so manieth sweep.
+const EXPIRE_EVERY: u32 = 12;
+
+/// What a sender is made of.
+pub struct Parts {
+    /// The data.
+    pub db: Db,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Spreads retries.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who sends; holds the worker lock.
+    pub worker: Worker,
+    /// Where to.
+    pub channel: Channel,
+    /// Makes mails and decides about notices.
+    pub mailroom: Arc<dyn Mailroom>,
+    /// How long things last.
+    pub leases: Leases,
+    /// The rhythm.
+    pub pace: Pace,
+    /// Something was queued by this process.
+    pub queued: Arc<Notify>,
+}
+
+impl Parts {
+    /// A sender for `app`.
+    pub fn of(app: &App, worker: Worker, channel: Channel, mailroom: Arc<dyn Mailroom>) -> Self {
+        Self {
+            db: app.db.clone(),
+            clock: app.clock.clone(),
+            entropy: app.entropy.clone(),
+            worker,
+            channel,
+            mailroom,
+            leases: Leases::from_settings(&app.config.delivery),
+            pace: Pace {
+                heartbeat: app.config.delivery.heartbeat,
+                drain: app.config.delivery.drain,
+                ..Pace::default()
+            },
+            queued: app.queued.clone(),
+        }
+    }
+}
+
+/// How often things are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two looks for something to claim, when nobody calls.
+    pub poll: Duration,
+    /// Between two sweeps.
+    pub sweep: Duration,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
+    /// For what is on the wire, when the sender stops.
+    pub drain: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_secs(1),
+            sweep: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(15),
+            drain: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Sends.
+pub struct Sender {
+    parts: Parts,
+    ledger: Ledger,
+}
+
+impl Sender {
+    /// A sender that has not begun.
+    pub fn new(parts: Parts) -> Self {
+        let ledger = Ledger::new(parts.db.clone(), parts.clock.clone(), parts.leases);
+        Self { parts, ledger }
+    }
+
+    /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
+    pub async fn run(&self, stop: CancellationToken) {
+        let beating = async {
+            tokio::join!(self.beat(&stop), self.tidy(&stop));
+        };
+        tokio::join!(self.send(&stop, Until::Stopped), beating);
+    }
+
+    /// Sends everything that can be claimed now, and comes back when nothing more can. For commands and tests.
+    pub async fn run_until_idle(&self) {
+        self.show_life().await;
+        self.sweep().await;
+        self.expire().await;
+        self.send(&CancellationToken::new(), Until::Idle).await;
+        self.sweep().await;
+    }
+
+    async fn send(&self, stop: &CancellationToken, until: Until) {
+        let queue = Arc::new(Queue::default());
+        let give_up = CancellationToken::new();
+        let mut lines = JoinSet::new();
+        for _ in 0..self.parts.channel.max_lines() {
+            let seat = Seat {
+                queue: queue.clone(),
+                channel: self.parts.channel.clone(),
+                worker: self.parts.worker.clone(),
+                sending: self.sending(&give_up),
+            };
+            lines.spawn(seat.work());
+        }
+        tokio::select! {
+            () = self.feed(&queue, until) => {}
+            () = stop.cancelled() => {}
+        }
+        for ready in queue.close() {
+            self.ledger
+                .give_back(&ready.claimed, self.parts.clock.now())
+                .await;
+        }
+        if timeout(self.parts.pace.drain, join_all(&mut lines))
+            .await
+            .is_err()
+        {
+            give_up.cancel();
+            // Writing down what is in doubt takes one commit each; a database that does not answer is not waited for.
+            let _ = timeout(self.parts.pace.drain, join_all(&mut lines)).await;
+        }
+        self.parts.channel.close().await;
+    }
+
+    fn sending(&self, give_up: &CancellationToken) -> Sending {
+        Sending {
+            ledger: self.ledger.clone(),
+            mailroom: self.parts.mailroom.clone(),
+            clock: self.parts.clock.clone(),
+            entropy: self.parts.entropy.clone(),
+            leases: self.parts.leases,
+            relay: self.parts.channel.name().to_owned(),
+            give_up: give_up.clone(),
+        }
+    }
+
+    async fn feed(&self, queue: &Queue, until: Until) {
+        let enough = self.parts.channel.max_lines();
+        let mut turn = 0;
+        loop {
+            let called = self.parts.queued.notified();
+            let claimed = match self.claim(queue, &mut turn).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    tracing::error!(error = %error, "Nothing can be claimed; the next try is in a second");
+                    0
+                }
+            };
+            let look_again = timeout(self.parts.pace.poll, called);
+            match (claimed, until) {
+                // Notices are looked for even while digests wait in line.
+                _ if queue.load() > enough => tokio::select! {
+                    () = queue.until_at_most(enough) => {}
+                    _ = look_again => {}
+                },
+                (0, Until::Idle) if queue.load() == 0 => return,
+                // What is on its way may free what comes next.
+                (0, Until::Idle) => queue.until_at_most(0).await,
+                (0, Until::Stopped) => {
+                    let _ = look_again.await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Claims what is due: notices, then digests of one issue; of the next issue at the next turn.
+    async fn claim(&self, queue: &Queue, turn: &mut usize) -> sqlx::Result<usize> {
+        let limit = self.allowance();
+        if limit == 0 {
+            return Ok(0);
+        }
+        let claimed = self.claim_some(queue, turn, limit, false).await?;
+        if claimed > 0 || queue.load() > 0 {
+            return Ok(claimed);
+        }
+        // A row that may have killed the process comes last, and alone.
+        self.claim_some(queue, turn, 1, true).await
+    }
+
+    async fn claim_some(
+        &self,
+        queue: &Queue,
+        turn: &mut usize,
+        limit: usize,
+        suspects: bool,
+    ) -> sqlx::Result<usize> {
+        let db = &self.parts.db;
+        let terms = Terms {
+            owner: self.parts.worker.id(),
+            now: self.parts.clock.now(),
+            limit,
+            suspects,
+        };
+        let mut claimed = 0;
+        if claim::notices_wait(db, terms.now).await? {
+            let notices = claim::notices(db, &self.parts.mailroom, terms).await?;
+            claimed += notices.len();
+            queue.push(notices);
+        }
+        if claimed >= limit || queue.load() > self.parts.channel.max_lines() {
+            return Ok(claimed);
+        }
+        let issues = claim::open_issues(db, terms.now).await?;
+        if issues.is_empty() {
+            return Ok(claimed);
+        }
+        *turn = turn.wrapping_add(1);
+        let rest = Terms {
+            limit: limit - claimed,
+            ..terms
+        };
+        let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
+        claimed += digests.len();
+        queue.push(digests);
+        Ok(claimed)
+    }
+
+    /// How much may be claimed: nothing where it could not be sent or recorded, one for a relay that is being probed.
+    fn allowance(&self) -> usize {
+        if !self.ledger.is_healthy() || !self.parts.worker.is_alive() {
+            return 0;
+        }
+        match self.parts.channel.health() {
+            Health::Ok => CLAIM,
+            Health::BackingOff { until, .. } | Health::Halted { until, .. } => {
+                usize::from(until <= self.parts.clock.now())
+            }
+        }
+    }
+
+    async fn beat(&self, stop: &CancellationToken) {
+        let mut ticks = interval(self.parts.pace.heartbeat);
+        while self.next(stop, &mut ticks).await {
+            self.show_life().await;
+        }
+    }
+
+    async fn show_life(&self) {
+        if let Err(error) = self.parts.worker.beat().await {
+            tracing::error!(error = %error, "The sign of life cannot be written");
+        }
+    }
+
+    async fn tidy(&self, stop: &CancellationToken) {
+        let mut ticks = interval(self.parts.pace.sweep);
+        let mut turn = 0;
+        while self.next(stop, &mut ticks).await {
+            self.sweep().await;
+            // It looks at everything that waits, and nothing is urgent about it: a claim leaves out what is over.
+            if turn % EXPIRE_EVERY == 0 {
+                self.expire().await;
+            }
+            turn += 1;
+            self.parts.channel.close_idle().await;
+        }
+    }
+
+    async fn next(&self, stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> bool {
+        tokio::select! {
+            _ = ticks.tick() => true,
+            () = stop.cancelled() => false,
+        }
+    }
+
+    async fn sweep(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        if let Err(error) = recover::sweep(db, now, &self.parts.leases).await {
+            tracing::error!(error = %error, "What was left behind cannot be taken back now");
+        }
+        if let Err(error) = finish::finish_issues(db, now).await {
+            tracing::error!(error = %error, "Issues cannot be finished now");
+        }
+    }
+
+    async fn expire(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        if let Err(error) = recover::expire(db, now).await {
+            tracing::error!(error = %error, "What is over cannot be given up now");
+        }
+    }
+}
+
+/// When a sender comes to its end.
+#[derive(Clone, Copy)]
+enum Until {
+    /// When it is told to.
+    Stopped,
+    /// When there is nothing to do.
+    Idle,
+}
+
+async fn join_all(lines: &mut JoinSet<()>) {
+    while let Some(ended) = lines.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %error, "A line ended in a panic");
+        }
+    }
+}
