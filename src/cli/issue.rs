@@ -5,10 +5,12 @@ use clap::Subcommand;
 
 use super::context::Context;
 use super::exit::{Code, Refused, UsageError};
+use super::operate;
 use super::send::words;
 use super::table::Table;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::deliveries::operate::counts;
 use crate::id::IssueId;
 use crate::issues::{Issue, release, store};
 use crate::newsletters::slots::{self, Outcome};
@@ -33,6 +35,22 @@ pub(super) enum Command {
         /// Its id
         id: IssueId,
     },
+    /// Stop an issue where it is
+    Pause(operate::PauseArgs),
+    /// Let a paused issue go on
+    Resume {
+        /// Its id
+        id: IssueId,
+    },
+    /// End an issue for good; what is not sent yet is not sent
+    Cancel(operate::CancelArgs),
+    /// Try the failed mails of an issue again
+    Retry {
+        /// Its id
+        id: IssueId,
+    },
+    /// Say what became of mails that are held because the relay's reply was lost
+    Decide(operate::DecideArgs),
 }
 
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Code> {
@@ -56,6 +74,11 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
                 issue.number
             ));
         }
+        Command::Pause(args) => operate::pause(&app, args, context).await?,
+        Command::Resume { id } => operate::resume(&app, id, context).await?,
+        Command::Cancel(args) => operate::cancel(&app, args, context).await?,
+        Command::Retry { id } => operate::retry(&app, id, context).await?,
+        Command::Decide(args) => operate::decide(&app, args, context).await?,
     }
     app.db.close().await;
     Ok(Code::Done)
@@ -142,8 +165,10 @@ async fn list(app: &App, slug: Option<&str>, limit: u32, context: &Context) -> a
 async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
     let issue = find(app, id).await?;
     let articles = store::articles::of_issue(&app.db, id).await?;
+    let counts = counts(&app.db, id).await?;
     if context.terminal.json {
         let mut value = shown(&issue);
+        value["deliveries"] = serde_json::json!(counts);
         value["articles"] = articles
             .iter()
             .map(|article| {
@@ -155,7 +180,9 @@ async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
             .collect();
         return context.terminal.json(&value);
     }
-    context.terminal.say(&format!("{}.", words(&issue)));
+    context
+        .terminal
+        .say(&format!("{}: {}.", words(&issue), operate::tally(&counts)));
     context.terminal.say(&format!(
         "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
         issue.cadences.0, issue.candidates, issue.queued, issue.excluded

@@ -13,6 +13,7 @@ mod issue;
 mod manual;
 mod migrate;
 mod newsletter;
+mod operate;
 mod preview;
 mod schedule;
 mod send;
@@ -87,6 +88,10 @@ enum Command {
     /// What went out, and what is going
     #[command(subcommand)]
     Issue(issue::Command),
+    /// Pause all sending, confirmations too
+    Pause(operate::PauseAllArgs),
+    /// Let sending go on
+    Resume,
     /// Run the service: pages, feeds, issues, mails
     Serve(serve::Args),
     /// See the whole main job on this machine
@@ -126,6 +131,8 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Preview(args) => preview::run(&args, context).await,
             Command::Send(args) => send::run(&args, context).await,
             Command::Issue(command) => issue::run(command, context).await,
+            Command::Pause(args) => operate::pause_all(args, context).await,
+            Command::Resume => operate::resume_all(context).await,
             Command::Serve(args) => serve::run(&args, context).await,
             Command::Demo(args) => demo::run(&args, context).await,
             Command::Migrate(args) => migrate::run(&args, context).await,

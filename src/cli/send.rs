@@ -9,8 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::context::Context;
 use super::exit::{Code, Refused};
 use super::manual::Manual;
+use super::operate::tally;
 use super::preview::{describe, readers};
 use crate::app::App;
+use crate::deliveries::operate;
 use crate::id::IssueId;
 use crate::issues::compose::{ComposeError, Created, NewIssue, create};
 use crate::issues::preview::preview;
@@ -101,7 +103,9 @@ async fn follow(app: &App, id: IssueId, context: &Context) -> anyhow::Result<Cod
         let Some(issue) = store::issues::by_id(&app.db, id).await? else {
             return Err(Refused("the issue is gone".to_owned()).into());
         };
-        bar.set_length(u64::try_from(issue.queued).unwrap_or(0));
+        let counts = operate::counts(&app.db, id).await?;
+        bar.set_length(u64::try_from(counts.total()).unwrap_or(0));
+        bar.set_position(u64::try_from(counts.total() - counts.open()).unwrap_or(0));
         bar.set_message(words(&issue));
         let end = match issue.state {
             IssueState::Draft | IssueState::Scheduled | IssueState::Preparing => {
@@ -115,7 +119,9 @@ async fn follow(app: &App, id: IssueId, context: &Context) -> anyhow::Result<Cod
         };
         if let Some(code) = end {
             bar.finish_and_clear();
-            context.terminal.say(&words(&issue));
+            context
+                .terminal
+                .say(&format!("{}: {}.", words(&issue), tally(&counts)));
             return Ok(code);
         }
         tokio::time::sleep(LOOK).await;
