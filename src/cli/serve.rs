@@ -1,8 +1,9 @@
-//! `paperround serve`: the service.
+//! `paperround serve`: the service itself.
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::context::Context;
 use super::exit::Code;
@@ -12,12 +13,12 @@ use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only this role: `web` or `worker`. Both need the same PostgreSQL and the same secrets file.
-    #[arg(long, value_name = "ROLE", value_enum)]
+    /// Take one role only: several machines share the work on PostgreSQL
+    #[arg(long, value_enum)]
     only: Option<Role>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
     /// Pages and API
     Web,
@@ -28,34 +29,64 @@ enum Role {
 pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> {
     let config = context.config()?;
     telemetry::start(&config.log)?;
+    let has_relay = config.smtp.relay().is_some();
+    let outbox = config.data_dir.join("outbox");
+    let mut stop = Stop::listen()?;
+    let app = Arc::new(App::open(config, World::system()).await?);
     let roles = match args.only {
         None => Roles::All,
         Some(Role::Web) => Roles::Web,
         Some(Role::Worker) => Roles::Worker,
     };
-    let base_url = config.server.base_url.as_str().to_owned();
-    let app = Arc::new(App::open(config, World::system()).await?);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    if !has_relay && roles != Roles::Web {
+        tracing::warn!(
+            outbox = %outbox.display(),
+            "smtp.url is not set: NO MAIL IS SENT, each is written to {} instead", outbox.display()
+        );
+    }
     let mut service = Service::start(app.clone(), roles).await?;
     if let Some(address) = service.address {
-        tracing::info!(bind = %address, base_url, "Ready on http://{address} as {base_url}");
+        context.terminal.say(&format!(
+            "Serving on http://{address}, for {}",
+            app.config.server.base_url.as_str()
+        ));
     }
-    let mut broken = false;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = service.broken() => broken = true,
-    }
+    let broken = tokio::select! {
+        () = stop.asked() => false,
+        () = service.broken() => true,
+    };
     tracing::info!(
-        "Stopping: what is on the wire comes to its end; a second signal closes at once"
+        "Stopping: what is on the wire is finished first; a second signal stops at once"
     );
     tokio::select! {
-        stopped = service.stop() => stopped?,
-        // open transmissions are found by the next start, and are in doubt
-        _ = terminate.recv() => return Ok(Code::Failed),
-        _ = interrupt.recv() => return Ok(Code::Failed),
+        ended = service.stop() => ended?,
+        // what was on the wire is found in doubt at the next start
+        () = stop.asked() => return Ok(Code::Interrupted),
     }
     app.db.close().await;
     Ok(if broken { Code::Failed } else { Code::Done })
+}
+
+/// SIGTERM and SIGINT.
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Resolves at the next signal that asks for the end.
+    pub(super) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
