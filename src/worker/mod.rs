@@ -103,7 +103,7 @@ async fn schedule(app: &Arc<App>, renderer: &Arc<Renderer>) {
 
 /// One look: feeds, articles, slots, issues, in the order in which they feed one another. How much was done.
 async fn tick(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
-    let mut steps = scheduler::poll_feeds_due(app).await?;
+    let mut steps = scheduler::poll_feeds_due(app, &app.fetcher).await?;
     steps += scheduler::release_due(app).await?;
     steps += scheduler::make_issues_due(app).await?;
     let advanced = scheduler::advance_issues(app, renderer).await?;

@@ -1,14 +1,15 @@
 //! The steps that time drives. Each may run twice, takes no input but the database, and says how much it did.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
 use crate::app::App;
+use crate::feeds::fetch::Fetcher;
 use crate::feeds::refresh::{Refreshed, When, refresh};
+use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, refresh_newsletter};
 use crate::feeds::{release, store};
-use crate::id::{FeedId, NewsletterId};
+use crate::id::FeedId;
 use crate::issues::advance;
 use crate::issues::compose::{self, ComposeError, Created};
 use crate::issues::render::Renderer;
@@ -18,13 +19,13 @@ use crate::newsletters::slots;
 const FEEDS_AT_ONCE: usize = 8;
 /// Feeds that one step reads.
 const FEEDS_PER_STEP: i64 = 100;
-/// A feed that does not answer does not hold an issue up for longer.
-const LAST_READING: Duration = Duration::from_secs(20);
 
 /// Reads the feeds whose next poll has come, and says how many were read or tried.
-pub async fn poll_feeds_due(app: &App) -> sqlx::Result<usize> {
+pub async fn poll_feeds_due(app: &App, fetcher: &Fetcher) -> sqlx::Result<usize> {
     let due = store::feeds_to_poll(&app.db, app.clock.now(), FEEDS_PER_STEP).await?;
-    Ok(poll_all(app, due, When::Due).await)
+    let polls = futures_util::stream::iter(due).map(|id| poll(app, fetcher, id));
+    let polled: Vec<bool> = polls.buffer_unordered(FEEDS_AT_ONCE).collect().await;
+    Ok(polled.into_iter().filter(|polled| *polled).count())
 }
 
 /// Numbers the articles whose cool-off is over, and says how many.
@@ -42,7 +43,9 @@ pub async fn make_issues_due(app: &App) -> sqlx::Result<usize> {
     }
     for due in plan.due {
         let newsletter = due.newsletter_id;
-        read_once_more(app, newsletter).await?;
+        // typos mended and articles withdrawn since the last poll must not reach a reader
+        refresh_newsletter(app, &app.fetcher, newsletter, BEFORE_ISSUE).await?;
+        release_due(app).await?;
         match compose::create_due(app, due).await {
             Ok(Created::Issue(issue)) => tracing::info!(issue.id = %issue, "Issue {issue} is due"),
             Ok(Created::NothingNew) | Err(ComposeError::Settled) => {}
@@ -59,28 +62,9 @@ pub async fn advance_issues(app: &App, renderer: &Arc<Renderer>) -> sqlx::Result
     advance::advance(app, renderer).await
 }
 
-/// Typos mended and articles withdrawn since the last poll must not reach a reader.
-async fn read_once_more(app: &App, newsletter: NewsletterId) -> sqlx::Result<()> {
-    let feeds = store::feeds_of(&app.db, newsletter).await?;
-    let feeds = feeds.into_iter().map(|feed| feed.id).collect();
-    if tokio::time::timeout(LAST_READING, poll_all(app, feeds, When::Now))
-        .await
-        .is_err()
-    {
-        tracing::warn!(newsletter.id = %newsletter, "A feed did not answer in time; the issue goes without it");
-    }
-    release_due(app).await.map(drop)
-}
-
-async fn poll_all(app: &App, feeds: Vec<FeedId>, when: When) -> usize {
-    let polls = futures_util::stream::iter(feeds).map(|id| poll(app, id, when));
-    let polled: Vec<bool> = polls.buffer_unordered(FEEDS_AT_ONCE).collect().await;
-    polled.into_iter().filter(|polled| *polled).count()
-}
-
 /// Whether the feed was asked. One feed's trouble is not another's: a failing database is met again at the next.
-async fn poll(app: &App, id: FeedId, when: When) -> bool {
-    match refresh(app, &app.fetcher, id, when).await {
+async fn poll(app: &App, fetcher: &Fetcher, id: FeedId) -> bool {
+    match refresh(app, fetcher, id, When::Due).await {
         Ok(Refreshed::Skipped) => false,
         Ok(Refreshed::Unchanged | Refreshed::Failed(_)) => true,
         Ok(Refreshed::Read(saved)) => {

@@ -16,7 +16,7 @@ use paperround::deliveries::{Claimed, Kind, Leases, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,
 };
-use paperround::newsletters::add::{self, NewNewsletter};
+use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, store};
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
@@ -102,9 +102,11 @@ impl Press {
             reply_to: None,
             postal_address: None,
             locale: "en".to_owned(),
-            timezone: "Europe/Berlin".parse().unwrap(),
-            default_cadence: Cadence::Daily,
-            local_time: "07:00".parse().unwrap(),
+            schedule: NewSchedule::usual(
+                Cadence::Daily,
+                "07:00".parse().unwrap(),
+                "Europe/Berlin".parse().unwrap(),
+            ),
             form_origins: Vec::new(),
         };
         let newsletter = add::newsletter(app, new).await.unwrap().id;
