@@ -73,6 +73,30 @@ db_test!(
 );
 
 db_test!(
+    a_subscription_that_ended_in_any_way_stops_the_mark_and_the_claim,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers[..1], "resend").await;
+        let ready = claim_it(&press, &edition).await;
+        press.subscription_ends(&readers[0]).await;
+        assert_eq!(ledger(&press).mark(&ready, "x").await.unwrap(), Marked::No);
+        let edition = press.edition(&readers[1..], "resend").await;
+        press.subscription_ends(&readers[1]).await;
+        let server = SmtpServer::start().await;
+        press.sender(&server).await.run_until_idle().await;
+        for id in [ready.claimed.id, edition.deliveries[0]] {
+            let delivery = press.delivery(id).await;
+            assert_eq!(
+                (delivery.state, delivery.reason),
+                (State::Skipped, Some(Reason::Unsubscribed))
+            );
+        }
+        assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
     leaving_after_the_envelope_closes_without_the_dot,
     async |app: &TestApp| {
         let (press, reader, edition) = one(app).await;

@@ -73,6 +73,8 @@ struct Machine {
     on_the_wire: Vec<Ready>,
     /// What workers that were taken for dead still hold in their hands.
     zombies: Vec<Ready>,
+    /// Attempts that came to an end.
+    ended: Vec<Ready>,
     copies: HashMap<DeliveryId, i64>,
     marked: HashSet<(DeliveryId, i64)>,
     left: HashSet<usize>,
@@ -105,6 +107,7 @@ impl Machine {
             in_hand: Vec::new(),
             on_the_wire: Vec::new(),
             zombies: Vec::new(),
+            ended: Vec::new(),
             copies: HashMap::new(),
             marked: HashSet::new(),
             left: HashSet::new(),
@@ -118,7 +121,7 @@ impl Machine {
     }
 
     async fn step(&mut self, press: &Press) {
-        match self.random.random_range(0..24) {
+        match self.random.random_range(0..26) {
             0..5 => self.claim(press).await,
             5..10 => self.mark(press).await,
             10..15 => self.reply(press).await,
@@ -134,11 +137,12 @@ impl Machine {
                 press.resume(self.edition.issue).await;
                 self.is_paused = false;
             }
-            21 if self.random.random_ratio(1, 6) => {
+            21 if self.random.random_ratio(1, 3) => {
                 press.cancel(self.edition.issue).await;
                 self.is_cancelled = true;
             }
             22 => self.time_passes(press).await,
+            23 | 24 => self.an_ended_attempt_is_repeated(press).await,
             _ => self.sweep(press).await,
         }
     }
@@ -167,6 +171,8 @@ impl Machine {
         if let Marked::Yes { .. } = marked {
             self.has_marked(&ready);
             self.on_the_wire.push(ready);
+        } else {
+            self.ended.push(ready);
         }
     }
 
@@ -203,6 +209,7 @@ impl Machine {
         }
         let settlement = Settlement::of_outcome(&ready.claimed, &outcome, circumstances(press));
         Self::ledger(press).settle(settlement).await;
+        self.ended.push(ready);
     }
 
     async fn refuse(&mut self, press: &Press) {
@@ -217,6 +224,7 @@ impl Machine {
         let failure = Failure::new(Phase::Rcpt, Cause::Reply(reply(code)));
         let settlement = Settlement::of_failure(&ready.claimed, &failure, circumstances(press));
         Self::ledger(press).refuse(settlement).await;
+        self.ended.push(ready);
     }
 
     async fn give_back(&mut self, press: &Press) {
@@ -224,7 +232,25 @@ impl Machine {
             Self::ledger(press)
                 .give_back(&ready.claimed, press.now())
                 .await;
+            self.ended.push(ready);
         }
+    }
+
+    /// A message that was delayed, or a commit whose answer was lost: what is over changes nothing.
+    async fn an_ended_attempt_is_repeated(&mut self, press: &Press) {
+        if self.ended.is_empty() {
+            return;
+        }
+        let ready = &self.ended[self.random.random_range(0..self.ended.len())];
+        let before = press.delivery(ready.claimed.id).await;
+        let ledger = Self::ledger(press);
+        let marked = ledger.mark(ready, "relay").await.unwrap();
+        assert_eq!(marked, Marked::No, "an ended attempt was marked");
+        let failure = Failure::new(Phase::Rcpt, Cause::Reply(reply(550)));
+        let refusal = Settlement::of_failure(&ready.claimed, &failure, circumstances(press));
+        ledger.refuse(refusal).await;
+        ledger.give_back(&ready.claimed, press.now()).await;
+        assert_eq!(press.delivery(ready.claimed.id).await, before);
     }
 
     /// A worker that was taken for dead goes on with what it had claimed.
@@ -232,6 +258,7 @@ impl Machine {
         for ready in std::mem::take(&mut self.zombies) {
             let marked = Self::ledger(press).mark(&ready, "relay").await.unwrap();
             assert_eq!(marked, Marked::No, "a dead worker has marked");
+            self.ended.push(ready);
         }
     }
 

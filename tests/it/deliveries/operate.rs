@@ -133,6 +133,32 @@ db_test!(
 );
 
 db_test!(
+    cancelling_holds_a_second_copy_that_waits,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server.script().once(Step::Dot, Act::close().accepted());
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        press.time.advance(leases().grace);
+        server.script().once(Step::Rcpt, Act::reply("451 later"));
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+        press.cancel(edition.issue).await;
+        sender.run_until_idle().await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Held, Some(Reason::Doubt))
+        );
+        // It may have arrived: its articles do not come again by themselves.
+        assert_eq!(press.given_seq(&readers[0]).await, edition.cutoff);
+    }
+);
+
+db_test!(
     an_operator_decides_about_what_is_held,
     async |app: &TestApp| {
         let press = Press::new(app).await;

@@ -344,6 +344,22 @@ impl Press {
         .await;
     }
 
+    /// The subscription ends without anybody looking at what waits for it.
+    pub(crate) async fn subscription_ends(&self, reader: &Reader) {
+        let (subscription, now) = (reader.subscription, self.now());
+        self.write(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(LEAVE)
+                    .bind(subscription)
+                    .bind(now)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await;
+    }
+
     pub(crate) async fn reader_pauses(&self, reader: &Reader, until: Timestamp) {
         let subscription = reader.subscription;
         self.write(move |tx| {
@@ -435,6 +451,21 @@ impl Press {
     }
 
     pub(crate) async fn sender_with(&self, server: &SmtpServer, max_connections: usize) -> Sender {
+        let drain = Duration::from_secs(5);
+        self.sender_of(server, max_connections, drain).await
+    }
+
+    /// A sender that waits only so long for what is on the wire when it is stopped.
+    pub(crate) async fn sender_draining(&self, server: &SmtpServer, drain: Duration) -> Sender {
+        self.sender_of(server, 4, drain).await
+    }
+
+    async fn sender_of(
+        &self,
+        server: &SmtpServer,
+        max_connections: usize,
+        drain: Duration,
+    ) -> Sender {
         let config = RelayConfig {
             name: "scripted".to_owned(),
             host: "127.0.0.1".to_owned(),
@@ -463,7 +494,7 @@ impl Press {
             pace: Pace {
                 poll: Duration::from_millis(5),
                 sweep: Duration::from_millis(50),
-                drain: Duration::from_secs(5),
+                drain,
                 ..Pace::default()
             },
             queued: Arc::default(),

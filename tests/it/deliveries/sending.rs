@@ -439,3 +439,61 @@ db_test!(
         assert_eq!(server.accepted().len(), 40);
     }
 );
+
+db_test!(
+    a_reply_that_does_not_come_before_the_end_of_the_drain_is_recorded_as_doubt,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        server.script().once(Step::Dot, Act::stall().accepted());
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press
+            .sender_draining(&server, Duration::from_millis(50))
+            .await;
+        sender.run(stop).await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((delivery.state, delivery.doubt), (State::InDoubt, 1));
+    }
+);
+
+db_test!(
+    what_another_process_queues_is_found_by_polling,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press.sender(&server).await;
+        let queueing = async {
+            tokio::task::yield_now().await;
+            press.sign_up("ada@example.org").await;
+        };
+        let sending = tokio::time::timeout(Duration::from_secs(20), sender.run(stop));
+        let (sent, ()) = tokio::join!(sending, queueing);
+        sent.expect("the notice is found");
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    s14_a_relay_with_few_connections_gets_everything_over_few,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(12).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let full = Act::reply("421 4.7.0 too many connections").then(After::Close);
+        server
+            .script()
+            .once(Step::Banner, Act::reply("220 welcome"));
+        server.script().always(Step::Banner, full);
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 12);
+        for id in &edition.deliveries {
+            let delivery = press.delivery(*id).await;
+            assert_eq!((delivery.state, delivery.tries), (State::Sent, 1));
+        }
+    }
+);
