@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::db::LockError;
 use crate::web::{self, ServeError, Web};
-use crate::worker;
+use crate::worker::{self, WorkerError};
 
 /// Which of the two roles this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub enum ServiceError {
     /// The address is in use, or not ours.
     #[error("cannot listen on {0} (server.bind): is another program there already?")]
     Bind(SocketAddr, #[source] std::io::Error),
+    /// The worker cannot begin.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// The pages do not compile, or the web role broke off.
     #[error(transparent)]
     Web(#[from] ServeError),
@@ -85,7 +88,11 @@ impl Service {
             let pages = Web::new(app.clone())?;
             web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
-        let worker = lock.map(|lock| tokio::spawn(worker::run(app, lock, stop.clone())));
+        let mut worker = None;
+        if let Some(lock) = lock {
+            let prepared = worker::prepare(app).await?;
+            worker = Some(tokio::spawn(prepared.run(lock, stop.clone())));
+        }
         Ok(Self {
             address,
             stop,

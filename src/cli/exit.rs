@@ -18,6 +18,8 @@ pub(super) enum Code {
     Refused = 4,
     /// The database is busy or away: the same command may work later.
     Temporary = 75,
+    /// A second signal ended it before its time.
+    Interrupted = 130,
 }
 
 impl From<Code> for ExitCode {

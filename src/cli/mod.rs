@@ -6,10 +6,19 @@
 
 mod config;
 mod context;
+mod demo;
 mod exit;
+mod feed;
+mod issue;
+mod manual;
 mod migrate;
 mod newsletter;
+mod operate;
+mod preview;
 mod schedule;
+mod send;
+mod serve;
+mod subscriber;
 mod table;
 mod terminal;
 mod topic;
@@ -66,6 +75,27 @@ enum Command {
     /// When issues are due
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Where articles come from
+    #[command(subcommand)]
+    Feed(feed::Command),
+    /// One reader: what they got and why
+    #[command(subcommand)]
+    Subscriber(subscriber::Command),
+    /// Show what the next issue would be; sends nothing
+    Preview(preview::Args),
+    /// Send an issue now
+    Send(send::Args),
+    /// What went out, and what is going
+    #[command(subcommand)]
+    Issue(issue::Command),
+    /// Pause all sending, confirmations too
+    Pause(operate::PauseAllArgs),
+    /// Let sending go on
+    Resume,
+    /// Run the service: pages, feeds, issues, mails
+    Serve(serve::Args),
+    /// See the whole main job on this machine
+    Demo(demo::Args),
     /// Bring the database up to date
     Migrate(migrate::Args),
     /// Check and show the settings
@@ -96,6 +126,15 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Newsletter(command) => newsletter::run(command, context).await,
             Command::Topic(command) => topic::run(command, context).await,
             Command::Schedule(command) => schedule::run(command, context).await,
+            Command::Feed(command) => feed::run(command, context).await,
+            Command::Subscriber(command) => subscriber::run(command, context).await,
+            Command::Preview(args) => preview::run(&args, context).await,
+            Command::Send(args) => send::run(&args, context).await,
+            Command::Issue(command) => issue::run(command, context).await,
+            Command::Pause(args) => operate::pause_all(args, context).await,
+            Command::Resume => operate::resume_all(context).await,
+            Command::Serve(args) => serve::run(&args, context).await,
+            Command::Demo(args) => demo::run(&args, context).await,
             Command::Migrate(args) => migrate::run(&args, context).await,
             Command::Config(command) => config::run(&command, context),
         }

@@ -213,7 +213,7 @@ fn distance(span: Duration) -> String {
     }
 }
 
-fn span(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn span(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("must be a time with its unit, such as 30m, 12h or 7d")
 }
 

@@ -27,9 +27,15 @@ impl Terminal {
     ///
     /// A reader that went away (`| head`) ends the program in peace.
     pub(super) fn data(&self, text: &str) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
         let newline = if text.ends_with('\n') { "" } else { "\n" };
-        match write!(out, "{text}{newline}").and_then(|()| out.flush()) {
+        self.bytes(format!("{text}{newline}").as_bytes())
+    }
+
+    /// Data as it is.
+    #[expect(clippy::unused_self, reason = "all data goes through the terminal")]
+    pub(super) fn bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             result => Ok(result?),
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::config::Config;
 use crate::id::{ArticleId, FeedId, NewsletterId};
 use crate::text_enum;
 
@@ -43,6 +42,7 @@ pub mod add;
 pub mod add_topic_rule;
 pub mod publish;
 pub mod refresh;
+pub mod refresh_newsletter;
 pub mod release;
 
 /// A polled RSS, Atom or JSON feed of a newsletter.
@@ -161,19 +161,6 @@ pub struct Article {
     pub updated_at: Timestamp,
     /// Hash of its texts.
     pub content_hash: Vec<u8>,
-}
-
-/// The client for feeds that the settings describe. Build one per process and share it.
-///
-/// # Errors
-/// The system's TLS cannot be used.
-pub fn fetcher(config: &Config) -> reqwest::Result<fetch::Fetcher> {
-    fetch::Fetcher::new(
-        guard::FetchPolicy::new(&config.fetch.allow),
-        fetch::FetchLimits::default(),
-        std::sync::Arc::new(guard::SystemLookup),
-        config.server.base_url.as_str(),
-    )
 }
 
 /// Reads an address that a person typed: `https://` is understood.

@@ -66,20 +66,20 @@ pub(crate) async fn read(
     last_hash: Option<&[u8]>,
     now: Timestamp,
 ) -> Result<Answer, ReadError> {
-    let fetched = fetcher.get(request, now).await?;
+    let response = fetcher.get(request, now).await?;
     let mut answer = Answer {
         feed: None,
-        moved_to: fetched.moved_to,
-        max_age: fetched.max_age,
+        moved_to: response.moved_to,
+        max_age: response.max_age,
         status: 304,
     };
-    if let Fresh::Body(body) = fetched.content {
+    if let Fresh::Body(body) = response.content {
         answer.status = 200;
         let body_hash = digest(&SHA256, &body.bytes).as_ref().to_vec();
         if last_hash != Some(body_hash.as_slice()) {
             // Parsing and sanitising 20 MB takes a while.
-            let reading = tokio::task::spawn_blocking(move || prepare(body, body_hash));
-            answer.feed = Some(reading.await.map_err(|_| ReadError::Crashed)??);
+            let prepared = tokio::task::spawn_blocking(move || prepare(body, body_hash)).await;
+            answer.feed = Some(prepared.map_err(|_| ReadError::Crashed)??);
         }
     }
     Ok(answer)

@@ -140,6 +140,19 @@ pub async fn record(
     Ok(row.id)
 }
 
+/// The events of one address in the order of their chain; those that hang on nothing stand last.
+pub fn in_chain_order(mut events: Vec<ConsentEvent>) -> Vec<ConsentEvent> {
+    let mut chain: Vec<ConsentEvent> = Vec::with_capacity(events.len());
+    while let Some(next) = events
+        .iter()
+        .position(|event| event.previous_hash == chain.last().map(|last| last.hash.clone()))
+    {
+        chain.push(events.remove(next));
+    }
+    chain.extend(events);
+    chain
+}
+
 /// The first event of `chain` (one address's, in order) that does not fit; `None` when all do.
 ///
 /// An event whose salt was erased is checked without its personal fields.
@@ -266,6 +279,16 @@ mod tests {
         erased[1].detail = json!({});
         erased[1].salt.clear();
         assert_eq!(first_broken(&erased), None);
+    }
+
+    #[test]
+    fn a_chain_is_found_again_whatever_the_clock_said() {
+        let mut shuffled = chain();
+        shuffled.rotate_left(1);
+        assert_eq!(in_chain_order(shuffled), chain());
+        let mut missing = chain();
+        missing.remove(0);
+        assert_eq!(in_chain_order(missing).len(), 2);
     }
 
     #[test]

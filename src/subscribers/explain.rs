@@ -104,6 +104,7 @@ pub async fn explain(db: &Db, email: &EmailAddress) -> sqlx::Result<Vec<Explanat
     let mut explanations = Vec::with_capacity(people.len());
     for person in people {
         let consent = store::consent_of(db, person.subscriber_id).await?;
+        let consent = consent::in_chain_order(consent);
         explanations.push(Explanation {
             interests: store::interests_of(db, person.subscription_id).await?,
             consent_is_whole: consent::first_broken(&consent).is_none(),

@@ -9,6 +9,7 @@ pub mod confirm;
 pub mod consent;
 pub mod email_address;
 pub mod evidence;
+pub mod expire;
 pub mod explain;
 pub mod limits;
 pub mod network;

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Limit;
 use crate::db::Tx;
+use crate::deliveries::Reason;
 use crate::id::{NewsletterId, SignupId, SubscriptionId};
 use crate::text_enum;
 
@@ -72,8 +73,8 @@ pub struct Claimed {
 pub enum Decision {
     /// Send it as this kind, about this subscription.
     Send(NoticeKind, Option<SubscriptionId>),
-    /// Send nothing, for this reason: the text for `deliveries.reason`.
-    Skip(&'static str),
+    /// Send nothing, for this reason.
+    Skip(Reason),
 }
 
 /// Decides what `claimed` becomes by how things stand now.
@@ -99,20 +100,20 @@ async fn about_signup(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Res
         None => None,
     };
     let Some(signup) = signup.filter(|signup| now < signup.expires_at) else {
-        return Ok(Decision::Skip("expired"));
+        return Ok(Decision::Skip(Reason::Expired));
     };
     if signup.confirmed_at.is_some() {
-        return Ok(Decision::Skip("confirmed_already"));
+        return Ok(Decision::Skip(Reason::NothingToConfirm));
     }
     let key = signup.email.key();
     if let Some(barrier) = Barrier::of(tx, app, key, claimed.newsletter, now).await? {
-        return Ok(Decision::Skip(barrier.reason()));
+        return Ok(Decision::Skip(Reason::Suppressed));
     }
     let membership = store::membership_state(tx, key, claimed.newsletter).await?;
     let decision = match membership {
-        Some((_, SubscriptionState::Complained, _)) => Decision::Skip("complaint"),
+        Some((_, SubscriptionState::Complained, _)) => Decision::Skip(Reason::Suppressed),
         Some((_, SubscriptionState::Bounced, ended_at)) if is_recent(ended_at, now) => {
-            Decision::Skip("hard_bounce")
+            Decision::Skip(Reason::Suppressed)
         }
         Some((id, SubscriptionState::Active, _)) => {
             Decision::Send(NoticeKind::ManageLink, Some(id))
@@ -127,7 +128,7 @@ async fn about_signup(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Res
             Ok(if allowed {
                 decision
             } else {
-                Decision::Skip("address_limit")
+                Decision::Skip(Reason::AddressLimit)
             })
         }
         Decision::Send(..) | Decision::Skip(_) => Ok(decision),
@@ -166,17 +167,17 @@ async fn welcome(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Result<D
         None => None,
     };
     let Some(signup) = signup else {
-        return Ok(Decision::Skip("expired"));
+        return Ok(Decision::Skip(Reason::Expired));
     };
     let key = signup.email.key();
     if let Some(barrier) = Barrier::of(tx, app, key, claimed.newsletter, now).await? {
-        return Ok(Decision::Skip(barrier.reason()));
+        return Ok(Decision::Skip(Reason::Suppressed));
     }
     match store::membership_state(tx, key, claimed.newsletter).await? {
         Some((id, SubscriptionState::Active, _)) => {
             Ok(Decision::Send(NoticeKind::Welcome, Some(id)))
         }
-        _ => Ok(Decision::Skip("unsubscribed")),
+        _ => Ok(Decision::Skip(Reason::Unsubscribed)),
     }
 }
 
@@ -213,13 +214,6 @@ impl Barrier {
             }
         }
         Ok(barrier)
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Lasting(reason) => reason.as_str(),
-            Self::RecentBounce => SuppressionReason::HardBounce.as_str(),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod public;
 mod redact;
 mod request;
 pub mod security;
+mod segment;
 pub mod server;
 
 pub use request::{Client, Locale};
@@ -100,7 +101,10 @@ pub fn router(web: Web) -> Router {
     router = if prefix.is_empty() {
         router.merge(below_prefix)
     } else {
-        router.nest(&prefix, below_prefix)
+        router
+            .nest(&prefix, below_prefix)
+            // Nesting leaves out the folder itself with its slash.
+            .route(&format!("{prefix}/"), public::front_page())
     };
     let router = router
         .fallback(async || AppError::NotFound)
@@ -112,6 +116,7 @@ fn surrounded(router: Router<Web>, web: &Web) -> Router<Web> {
     let server = &web.app.config.server;
     let surroundings = Surroundings {
         pages: web.pages.clone(),
+        base_url: server.base_url.clone(),
         ids: web.app.ids.clone(),
         trusted_proxies: server.trusted_proxies.as_slice().into(),
     };

@@ -1,6 +1,6 @@
 //! Where the `type` of a problem leads: what each kind of error means.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
@@ -8,6 +8,7 @@ use axum::{Extension, Router};
 
 use super::error::{AppError, KINDS};
 use super::request::ErrorPage;
+use super::segment::Segment;
 use super::{Locale, Web};
 
 pub(super) fn routes() -> Router<Web> {
@@ -17,7 +18,7 @@ pub(super) fn routes() -> Router<Web> {
 async fn show(
     State(web): State<Web>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(kind): Path<String>,
+    Segment(kind): Segment,
 ) -> Result<Response, AppError> {
     if !KINDS.contains(&kind.as_str()) {
         return Err(AppError::NotFound);

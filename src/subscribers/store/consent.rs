@@ -55,7 +55,13 @@ pub(in crate::subscribers) async fn wording_id(
 }
 
 const LAST_HASH: &str = "
-    SELECT hash FROM consent_events WHERE email_hash = $1 ORDER BY at DESC, id DESC LIMIT 1";
+    SELECT last.hash FROM consent_events AS last
+    WHERE last.email_hash = $1
+        -- by links and not by time: clocks step back
+        AND NOT EXISTS (
+            SELECT 1 FROM consent_events AS later
+            WHERE later.email_hash = last.email_hash AND later.previous_hash = last.hash)
+    ORDER BY last.at DESC, last.id DESC LIMIT 1";
 
 pub(in crate::subscribers) async fn last_consent_hash(
     tx: &mut Tx<'_>,

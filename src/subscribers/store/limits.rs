@@ -44,3 +44,17 @@ pub(in crate::subscribers) async fn add_hit(
         .await
         .map(drop))
 }
+
+const REMOVE_OLD: &str = "DELETE FROM rate_limits WHERE window_start < $1";
+
+/// Removes counters of windows that began before `before`.
+pub(in crate::subscribers) async fn remove_old_hits(
+    tx: &mut Tx<'_>,
+    before: Timestamp,
+) -> sqlx::Result<u64> {
+    write_db!(tx, |conn| sqlx::query(REMOVE_OLD)
+        .bind(before)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+}

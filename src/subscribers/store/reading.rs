@@ -67,7 +67,7 @@ const CONSENT: &str = "
     FROM consent_events WHERE subscriber_id = $1
     ORDER BY at, id";
 
-/// In the order of their chain.
+/// Oldest first by the clock of their time.
 pub(in crate::subscribers) async fn consent_of(
     db: &Db,
     subscriber: SubscriberId,

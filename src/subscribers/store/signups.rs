@@ -116,3 +116,20 @@ pub(in crate::subscribers) async fn mark_confirmed(
         .await
         .map(|done| done.rows_affected() == 1))
 }
+
+// a notice that is on its way still needs its sign-up
+const REMOVE_EXPIRED: &str = "DELETE FROM signups WHERE confirmed_at IS NULL AND expires_at < $1
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.signup_id = signups.id
+         AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))";
+
+/// Removes sign-ups that were not confirmed in time.
+pub(in crate::subscribers) async fn remove_expired_signups(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+) -> sqlx::Result<u64> {
+    write_db!(tx, |conn| sqlx::query(REMOVE_EXPIRED)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))
+}

@@ -1,6 +1,6 @@
 //! The link in the confirmation mail: `GET` shows a button, `POST` confirms.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -16,6 +16,7 @@ use crate::subscribers::evidence::{Channel, Evidence, Wording};
 use crate::subscribers::limits::wrong_token;
 use crate::token::ConfirmToken;
 use crate::web::error::AppError;
+use crate::web::segment::Segment;
 use crate::web::{Client, Locale, Web, security};
 
 pub(super) fn routes() -> Router<Web> {
@@ -27,7 +28,7 @@ pub(super) fn routes() -> Router<Web> {
 async fn show(
     State(web): State<Web>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(token): Path<String>,
+    Segment(token): Segment,
 ) -> Result<Response, AppError> {
     let now = web.app.clock.now();
     let signup = match ConfirmToken::parse(&token) {
@@ -52,7 +53,7 @@ async fn press(
     State(web): State<Web>,
     Extension(Client(client)): Extension<Client>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(token): Path<String>,
+    Segment(token): Segment,
     headers: HeaderMap,
 ) -> Result<Response, AppError> {
     let now = web.app.clock.now();

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use serde::Serialize;
 
@@ -38,7 +38,12 @@ pub struct Listed {
 }
 
 pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/", get(show))
+    Router::new().route("/", front_page())
+}
+
+/// The list, for wherever the service's front page is.
+pub(in crate::web) fn front_page() -> MethodRouter<Web> {
+    get(show)
 }
 
 async fn show(

@@ -13,6 +13,8 @@ use axum::Router;
 
 use super::Web;
 
+pub(super) use index::front_page;
+
 pub(super) fn routes() -> Router<Web> {
     Router::new()
         .merge(index::routes())

@@ -1,7 +1,7 @@
 //! The sign-up form, and its answer: the same for every address.
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, ORIGIN, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use crate::subscribers::evidence::{Channel, Evidence, Wording};
 use crate::subscribers::signup::{self, SignupError};
 use crate::web::error::AppError;
 use crate::web::form::Fields;
+use crate::web::segment::Segment;
 use crate::web::{Client, Locale, Web, accept, body, security};
 
 /// The largest form, in bytes.
@@ -52,7 +53,7 @@ async fn show_any(
 async fn show(
     State(web): State<Web>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(slug): Path<String>,
+    Segment(slug): Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Response, AppError> {
     let newsletter = by_slug(&web, &slug).await?;
@@ -72,7 +73,7 @@ async fn submit_any(
 
 async fn submit(
     State(web): State<Web>,
-    Path(slug): Path<String>,
+    Segment(slug): Segment,
     asked: Asked,
     headers: HeaderMap,
     body: Body,
@@ -184,7 +185,7 @@ fn refuse(
 async fn sent(
     State(web): State<Web>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(slug): Path<String>,
+    Segment(slug): Segment,
 ) -> Result<Response, AppError> {
     let newsletter = by_slug(&web, &slug).await?;
     let page = CheckInboxPage {

@@ -4,7 +4,7 @@
 //! asked of the request but its token; there is no redirect, no limit and no check of where it came from.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +23,7 @@ use crate::telemetry::mask_email;
 use crate::token::{Purpose, ReaderToken};
 use crate::web::error::AppError;
 use crate::web::form::Fields;
+use crate::web::segment::Segment;
 use crate::web::{Client, Locale, Web, body, security};
 
 /// What is read of a body; the rest is dropped.
@@ -37,7 +38,7 @@ pub(super) fn routes() -> Router<Web> {
 async fn show(
     State(web): State<Web>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(token): Path<String>,
+    Segment(token): Segment,
 ) -> Result<Response, AppError> {
     let Some(reader) = read(&web, &token) else {
         return broken(&web, &locale);
@@ -68,7 +69,7 @@ async fn leave(
     State(web): State<Web>,
     Extension(Client(client)): Extension<Client>,
     Extension(Locale(locale)): Extension<Locale>,
-    Path(token): Path<String>,
+    Segment(token): Segment,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, AppError> {

@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
     }
 
     /// How many entries the feed brings that were never seen.
-    async fn new(&self) -> usize {
+    async fn count_new(&self) -> usize {
         match self.read().await {
             Refreshed::Read(saved) => saved.new,
             other => panic!("the feed was not read: {other:?}"),

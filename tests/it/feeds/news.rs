@@ -42,25 +42,27 @@ db_test!(
                 .replace("site.", "www.site.");
         }
         scene.publish(&all);
-        assert_eq!(scene.new().await, 0);
+        assert_eq!(scene.count_new().await, 0);
         // the new guids are known from now on too
         for item in &mut all {
             item.link
                 .clone_from(&"https://elsewhere.example/".to_owned());
         }
         scene.publish(&all);
-        assert_eq!(scene.new().await, 0);
+        assert_eq!(scene.count_new().await, 0);
         assert_eq!(scene.articles().await.len(), 10);
     }
 );
 
 db_test!(a_changed_date_is_no_news, async |app: &TestApp| {
     let mut all = items(1..=3);
-    all.iter_mut()
-        .for_each(|item| item.date = Some("Mon, 06 Jul 2026 08:00:00 GMT"));
+    for item in &mut all {
+        item.date = Some("Mon, 06 Jul 2026 08:00:00 GMT");
+    }
     let scene = Scene::with(app, &all).await;
-    all.iter_mut()
-        .for_each(|item| item.date = Some("Tue, 07 Jul 2026 04:59:00 GMT"));
+    for item in &mut all {
+        item.date = Some("Tue, 07 Jul 2026 04:59:00 GMT");
+    }
     scene.publish(&all);
     let Refreshed::Read(saved) = scene.read().await else {
         panic!("the feed was not read")
@@ -72,18 +74,18 @@ db_test!(a_recycled_guid_is_a_new_article, async |app: &TestApp| {
     let mut latest = item(1);
     latest.guid = Some("latest".to_owned());
     let scene = Scene::with(app, &[latest.clone()]).await;
-    latest.link = "http://site.example/2/".to_owned();
-    latest.title = "Something else".to_owned();
+    latest.link = "http://site.example/2/".into();
+    latest.title = "Something else".into();
     app.time.advance(minutes(1));
     scene.publish(&[latest.clone()]);
-    assert_eq!(scene.new().await, 1);
+    assert_eq!(scene.count_new().await, 1);
     // the guid is its own now: an edit of address or title alone is an edit
-    latest.title = "Something else, corrected".to_owned();
+    latest.title = "Something else, corrected".into();
     scene.publish(&[latest.clone()]);
-    assert_eq!(scene.new().await, 0);
-    latest.link = "http://site.example/2-corrected/".to_owned();
+    assert_eq!(scene.count_new().await, 0);
+    latest.link = "http://site.example/2-corrected/".into();
     scene.publish(&[latest]);
-    assert_eq!(scene.new().await, 0);
+    assert_eq!(scene.count_new().await, 0);
     let titles: Vec<_> = scene
         .articles()
         .await
@@ -103,8 +105,8 @@ db_test!(
         let before = scene.articles().await.remove(0);
         assert_eq!(before.seq, Some(1));
         let mut edited = item(1);
-        edited.title = "Article one".to_owned();
-        edited.body = "<p>Corrected.</p>".to_owned();
+        edited.title = "Article one".into();
+        edited.body = "<p>Corrected.</p>".into();
         scene.publish(&[edited]);
         scene.after(minutes(15)).await;
         let after = scene.articles().await.remove(0);
@@ -132,7 +134,7 @@ db_test!(
         assert_eq!(scene.released().await.len(), 3);
         // and is no news when it comes back
         scene.publish(&items([1, 2, 3]));
-        assert_eq!(scene.new().await, 0);
+        assert_eq!(scene.count_new().await, 0);
     }
 );
 
@@ -162,9 +164,9 @@ db_test!(
         let scene = Scene::with(app, &items(1..=50_000)).await;
         assert_eq!(scene.articles().await.len(), 2_000);
         let mut more = items(0..=49_999);
-        more[0].title = "New".to_owned();
+        more[0].title = "New".into();
         scene.publish(&more);
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
     }
 );
 
@@ -175,9 +177,9 @@ db_test!(
         scene.site.set("/other", Answer::ok(rss(&[])));
         let other = scene.add("/other").await.feed.id;
         scene.publish(&items([1]));
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
         let mut copy = item(1);
-        copy.body = "<p>Shortened</p>".to_owned();
+        copy.body = "<p>Shortened</p>".into();
         scene.site.set("/other", Answer::ok(rss(&[copy])));
         let read = paperround::feeds::refresh::refresh(
             app,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use paperround::feeds::add::{AddError, FeedOptions, add};
 use paperround::feeds::refresh::Refreshed;
+use paperround::feeds::refresh_newsletter::refresh_newsletter;
 use paperround::feeds::store;
 use paperround::worker::scheduler::{poll_feeds_due, release_due};
 
@@ -37,7 +38,7 @@ db_test!(
             .header("etag", "\"v2\"")
             .header("last-modified", "noon");
         scene.site.set("/feed", tagged);
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
         assert_eq!(scene.read().await, Refreshed::Unchanged, "304");
         assert_eq!(scene.feed().await.last_status, Some(304));
         assert_eq!(scene.site.asked("/feed")[3]["if-modified-since"], "noon");
@@ -77,7 +78,7 @@ db_test!(
             "its articles are released all the same"
         );
         scene.publish(&items([1, 2]));
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
         let healed = scene.feed().await;
         assert_eq!((healed.failures, healed.last_error), (0, None));
         assert_eq!(healed.next_poll_at, app.now() + minutes(15));
@@ -104,7 +105,7 @@ db_test!(
             .write(move |tx| Box::pin(async move { store::resume(tx, feed, now).await }));
         assert!(resumed.await.unwrap());
         scene.publish(&items([1]));
-        assert_eq!(scene.new().await, 1);
+        assert_eq!(scene.count_new().await, 1);
     }
 );
 
@@ -157,6 +158,22 @@ db_test!(
 );
 
 db_test!(
+    feeds_are_read_again_before_an_issue_and_a_silent_one_holds_nothing_up,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        scene.site.set("/silent", Answer::ok(rss(&[])));
+        scene.add("/silent").await;
+        scene.site.set("/silent", Answer::ok("<rss>").stalling());
+        scene.publish(&items([1]));
+        let within = Duration::from_millis(500);
+        refresh_newsletter(app, &scene.fetcher, scene.newsletter, within)
+            .await
+            .unwrap();
+        assert_eq!(scene.articles().await.len(), 1);
+    }
+);
+
+db_test!(
     two_schedulers_at_once_store_each_article_once,
     async |app: &TestApp| {
         let scene = Scene::with(app, &[]).await;
@@ -183,7 +200,7 @@ db_test!(
             .into_iter()
             .map(|(seq, _)| seq)
             .collect();
-        assert_eq!(numbers, Vec::from_iter(1..=20));
+        assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
     }
 );
 

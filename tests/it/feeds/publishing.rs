@@ -45,8 +45,8 @@ db_test!(
             [Outcome::Unchanged; 2]
         );
         let mut edited = posted(2);
-        edited.title = "Article two".to_owned();
-        edited.url = "https://site.example/two/".to_owned();
+        edited.title = "Article two".into();
+        edited.url = "https://site.example/two/".into();
         assert_eq!(
             post(app, scene.newsletter, vec![edited]).await,
             [Outcome::Edited]
@@ -61,7 +61,7 @@ db_test!(
         let scene = Scene::with(app, &[]).await;
         post(app, scene.newsletter, vec![posted(1)]).await;
         scene.publish(&[item(1)]);
-        assert_eq!(scene.new().await, 0);
+        assert_eq!(scene.count_new().await, 0);
         scene.after(minutes(60)).await;
         assert_eq!(scene.articles().await.len(), 1);
     }
@@ -72,8 +72,8 @@ db_test!(
     async |app: &TestApp| {
         let scene = Scene::with(app, &[]).await;
         let mut wrong = posted(2);
-        wrong.title = " \u{202e}".to_owned();
-        wrong.url = "javascript:alert(1)".to_owned();
+        wrong.title = " \u{202e}".into();
+        wrong.url = "javascript:alert(1)".into();
         wrong.image_url = Some("http://site.example/a.jpg".to_owned());
         let batch = vec![posted(1), wrong, posted(1)];
         let Err(PublishError::Faults(faults)) = publish(app, scene.newsletter, batch).await else {

@@ -27,7 +27,7 @@ db_test!(
     async |app: &TestApp| {
         let scene = Scene::with(app, &[]).await;
         let mut typo = item(1);
-        typo.title = "Artcle 1".to_owned();
+        typo.title = "Artcle 1".into();
         scene.publish(&[typo]);
         scene.after(minutes(15)).await;
         assert_eq!(scene.articles().await[0].state, ArticleState::Waiting);
@@ -178,6 +178,6 @@ db_test!(
             done.store(true, Ordering::SeqCst);
         };
         let (given, ()) = tokio::join!(watch, posts);
-        assert_eq!(given, Vec::from_iter(1..=60));
+        assert_eq!(given, (1..=60).collect::<Vec<_>>());
     }
 );

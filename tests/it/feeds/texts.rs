@@ -33,9 +33,9 @@ db_test!(
             with(6, ""),
         ];
         all[4].more =
-            "<enclosure url='https://cdn.example/e.png' type='image/png' length='1'/>".to_owned();
-        all[5].more = "<media:thumbnail url='https://cdn.example/f.jpg' width='640' height='360'/>"
-            .to_owned();
+            "<enclosure url='https://cdn.example/e.png' type='image/png' length='1'/>".into();
+        all[5].more =
+            "<media:thumbnail url='https://cdn.example/f.jpg' width='640' height='360'/>".into();
         all.reverse();
         scene.publish(&all);
         scene.read().await;
@@ -122,7 +122,7 @@ db_test!(
         .await
         .unwrap_err();
         let mut tagged = item(1);
-        tagged.more = "<category>News</category><category>Asia-Pacific</category>".to_owned();
+        tagged.more = "<category>News</category><category>Asia-Pacific</category>".into();
         scene.publish(&[item(2), tagged]);
         scene.read().await;
         let mut topics = Vec::new();

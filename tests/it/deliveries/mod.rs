@@ -1,0 +1,14 @@
+mod press;
+
+/// Readers who leave at each state of their delivery.
+mod goodbye;
+/// Random histories against the promises.
+mod machine;
+/// Notices: decided at the claim, checked at the mark, first in line.
+mod notices;
+/// Pause, resume, cancel, retry, decide.
+mod operate;
+/// What replies, losses and deaths do to a row.
+mod sending;
+
+pub(crate) use press::{Edition, Press, Reader};

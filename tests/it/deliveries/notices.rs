@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use paperround::deliveries::claim::{self, Ready, Terms};
+use paperround::deliveries::mailroom::Decision;
+use paperround::deliveries::mailroom::Mailroom;
+use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Kind, Reason, State};
+use std::sync::Arc;
+
+use super::Press;
+use super::press::leases;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{TestApp, db_test};
+
+async fn claim_notice(press: &Press) -> Vec<Ready> {
+    let worker = press.worker().await;
+    let mailroom: Arc<dyn Mailroom> = press.desk.clone();
+    let terms = Terms {
+        owner: worker.id(),
+        now: press.now(),
+        limit: 10,
+        suspects: false,
+    };
+    claim::notices(&press.db, &mailroom, terms).await.unwrap()
+}
+
+fn ledger(press: &Press) -> Ledger {
+    Ledger::new(press.db.clone(), press.time.clone(), leases())
+}
+
+db_test!(
+    a_notice_overtakes_the_digests_that_wait,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(30).await;
+        press.edition(&readers, "resend").await;
+        let (_, notice) = press.sign_up("new@example.org").await;
+        let server = SmtpServer::start().await;
+        press.sender_with(&server, 1).await.run_until_idle().await;
+        let accepted = server.accepted();
+        assert_eq!(accepted.len(), 31);
+        let place = accepted
+            .iter()
+            .position(|mail| mail.recipient == "new@example.org");
+        assert!(place.unwrap() < 2, "{place:?}");
+        assert_eq!(press.state(notice).await, State::Sent);
+    }
+);
+
+db_test!(
+    a_notice_becomes_what_its_claim_decides,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let reader = press.reader("ada@example.org").await;
+        let (_, notice) = press.sign_up(&reader.email).await;
+        *press.desk.decision.lock().unwrap() = Some(Decision::Send {
+            kind: Kind::ManageLink,
+            subscription_id: Some(reader.subscription),
+            suppression_keys: Vec::new(),
+        });
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        let delivery = press.delivery(notice).await;
+        assert_eq!(
+            (delivery.state, delivery.kind),
+            (State::Sent, Kind::ManageLink)
+        );
+
+        let (_, notice) = press.sign_up(&reader.email).await;
+        *press.desk.decision.lock().unwrap() = Some(Decision::Skip(Reason::ToldAlready));
+        sender.run_until_idle().await;
+        let delivery = press.delivery(notice).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Skipped, Some(Reason::ToldAlready))
+        );
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    what_changes_between_claim_and_mark_stops_a_notice_and_the_next_claim_decides_anew,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        // Confirmed in the meantime.
+        let (signup, notice) = press.sign_up("one@example.org").await;
+        let ready = claim_notice(&press).await;
+        press.confirm(signup).await;
+        assert_eq!(
+            ledger(&press).mark(&ready[0], "x").await.unwrap(),
+            Marked::No
+        );
+        assert_eq!(press.state(notice).await, State::Pending);
+        *press.desk.decision.lock().unwrap() = Some(Decision::Skip(Reason::NothingToConfirm));
+        press.time.advance(Duration::from_secs(5));
+        assert!(claim_notice(&press).await.is_empty());
+        assert_eq!(press.state(notice).await, State::Skipped);
+        // Suppressed in the meantime.
+        *press.desk.decision.lock().unwrap() = None;
+        let (_, notice) = press.sign_up("two@example.org").await;
+        let ready = claim_notice(&press).await;
+        press.suppress(b"key").await;
+        assert_eq!(
+            ledger(&press).mark(&ready[0], "x").await.unwrap(),
+            Marked::No
+        );
+        assert_eq!(press.state(notice).await, State::Pending);
+    }
+);
+
+db_test!(
+    a_confirmation_is_never_sent_after_its_token_expired,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("late@example.org").await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        server
+            .script()
+            .always(Step::Rcpt, Act::reply("451 4.7.1 later"));
+        sender.run_until_idle().await;
+        server.script().clear();
+        press.time.advance(Duration::from_hours(49));
+        sender.run_until_idle().await;
+        let delivery = press.delivery(notice).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Failed, Some(Reason::Expired))
+        );
+        assert_eq!(server.accepted().len(), 0);
+    }
+);

@@ -1,0 +1,221 @@
+use std::time::Duration;
+
+use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::operate::{self, HeldDecision};
+use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Reason, State};
+use paperround::id::DeliveryId;
+
+use super::Press;
+use super::press::leases;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{TestApp, db_test};
+
+async fn decide(press: &Press, id: DeliveryId, decision: HeldDecision) -> bool {
+    let now = press.now();
+    let expires_at = now + Duration::from_hours(48);
+    press
+        .write(move |tx| {
+            Box::pin(async move { operate::decide(tx, id, decision, now, expires_at).await })
+        })
+        .await
+}
+
+db_test!(
+    s17_a_paused_issue_waits_and_goes_on_where_it_was,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(8).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        press.pause(edition.issue).await;
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 0);
+        // A restart changes nothing about it.
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 0);
+        press.resume(edition.issue).await;
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 8);
+    }
+);
+
+db_test!(a_pause_acts_at_the_next_mark, async |app: &TestApp| {
+    let press = Press::new(app).await;
+    let readers = press.readers(1).await;
+    let edition = press.edition(&readers, "resend").await;
+    let worker = press.worker().await;
+    let terms = Terms {
+        owner: worker.id(),
+        now: press.now(),
+        limit: 10,
+        suspects: false,
+    };
+    let ready = claim::digests(&press.db, edition.issue, terms)
+        .await
+        .unwrap()
+        .remove(0);
+    press.pause(edition.issue).await;
+    let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+    assert_eq!(ledger.mark(&ready, "x").await.unwrap(), Marked::No);
+    assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+});
+
+db_test!(
+    pausing_all_sending_stops_notices_too,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let now = press.now();
+        let paused = press
+            .write(move |tx| {
+                Box::pin(async move { operate::pause_sending(tx, "restored", now).await })
+            })
+            .await;
+        assert!(paused && operate::sending_is_paused(&press.db).await.unwrap());
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(notice).await, State::Pending);
+        press
+            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
+            .await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(notice).await, State::Sent);
+    }
+);
+
+db_test!(
+    cancelling_skips_what_waits_and_gives_its_articles_back,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server
+            .script()
+            .always_for(&readers[1].email, Step::Rcpt, Act::reply("451 later"));
+        server
+            .script()
+            .always_for(&readers[2].email, Step::Dot, Act::close().accepted());
+        press.sender(&server).await.run_until_idle().await;
+        press.cancel(edition.issue).await;
+        assert_eq!(
+            operate::skip_cancelled(&press.db, press.now())
+                .await
+                .unwrap(),
+            1
+        );
+        press.time.advance(leases().grace);
+        press.sender(&server).await.run_until_idle().await;
+        let mut states = Vec::new();
+        for (reader, id) in readers.iter().zip(&edition.deliveries) {
+            let delivery = press.delivery(*id).await;
+            states.push((
+                delivery.state,
+                delivery.reason,
+                press.given_seq(reader).await,
+            ));
+        }
+        let cutoff = edition.cutoff;
+        assert_eq!(
+            states,
+            [
+                (State::Sent, None, cutoff),
+                (State::Skipped, Some(Reason::Cancelled), cutoff - 10),
+                // It may have arrived: that is for an operator to say.
+                (State::Held, Some(Reason::Doubt), cutoff),
+            ]
+        );
+        assert_eq!(press.issue_state(edition.issue).await, "cancelled");
+        assert_eq!(server.accepted().len(), 2);
+    }
+);
+
+db_test!(
+    an_operator_decides_about_what_is_held,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "hold").await;
+        let server = SmtpServer::start().await;
+        server.script().always(Step::Dot, Act::close().accepted());
+        let sender = press.sender_with(&server, 1).await;
+        for _ in 0..4 {
+            sender.run_until_idle().await;
+            press.time.advance(leases().grace);
+        }
+        sender.run_until_idle().await;
+        for id in &edition.deliveries {
+            assert_eq!(press.state(*id).await, State::Held);
+        }
+        server.script().clear();
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+        let [arrived, again, gone] = edition.deliveries[..] else {
+            panic!("there are three");
+        };
+        assert!(decide(&press, arrived, HeldDecision::Sent).await);
+        assert!(decide(&press, again, HeldDecision::SendAgain).await);
+        assert!(decide(&press, gone, HeldDecision::NotSent).await);
+        assert!(
+            !decide(&press, gone, HeldDecision::Sent).await,
+            "it is decided"
+        );
+        sender.run_until_idle().await;
+        assert_eq!(press.state(arrived).await, State::Sent);
+        assert_eq!(press.state(again).await, State::Sent);
+        assert_eq!(press.state(gone).await, State::Skipped);
+        assert_eq!(press.given_seq(&readers[2]).await, edition.cutoff - 10);
+        assert_eq!(server.accepted().len(), 4);
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+    }
+);
+
+db_test!(
+    retrying_failed_rows_leaves_those_whose_articles_came_with_a_later_issue,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let first = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server.script().always_for(
+            &readers[0].email,
+            Step::Rcpt,
+            Act::reply("550 5.7.1 policy"),
+        );
+        server
+            .script()
+            .always_for(&readers[1].email, Step::Rcpt, Act::reply("451 4.7.1 later"));
+        server
+            .script()
+            .always_for(&readers[2].email, Step::Rcpt, Act::reply("451 4.7.1 later"));
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        press.time.advance(Duration::from_hours(49));
+        sender.run_until_idle().await;
+        for id in &first.deliveries {
+            assert_eq!(press.state(*id).await, State::Failed);
+        }
+        assert_eq!(press.issue_state(first.issue).await, "finished");
+        // The last reader has had the articles with a later issue.
+        server.script().clear();
+        press.edition(&readers[2..], "resend").await;
+        sender.run_until_idle().await;
+        let (issue, now) = (first.issue, press.now());
+        let again = press
+            .write(move |tx| {
+                let expires_at = now + Duration::from_hours(48);
+                Box::pin(async move { operate::retry_failed(tx, issue, now, expires_at).await })
+            })
+            .await;
+        assert_eq!(again, 2);
+        sender.run_until_idle().await;
+        let mut states = Vec::new();
+        for id in &first.deliveries {
+            states.push(press.state(*id).await);
+        }
+        assert_eq!(states, [State::Sent, State::Sent, State::Failed]);
+        assert_eq!(press.given_seq(&readers[1]).await, first.cutoff);
+        assert_eq!(press.issue_state(first.issue).await, "finished");
+    }
+);

@@ -1,0 +1,441 @@
+use std::time::Duration;
+
+use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Reason, State};
+use tokio_util::sync::CancellationToken;
+
+use super::press::leases;
+use super::{Edition, Press};
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{TestApp, db_test};
+
+async fn one(app: &TestApp) -> (Press, Edition, SmtpServer) {
+    let press = Press::new(app).await;
+    let readers = press.readers(1).await;
+    let edition = press.edition(&readers, "resend").await;
+    (press, edition, SmtpServer::start().await)
+}
+
+db_test!(
+    every_reader_gets_one_copy_and_the_issue_is_finished,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(60).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        let mut recipients: Vec<_> = server
+            .accepted()
+            .into_iter()
+            .map(|mail| mail.recipient)
+            .collect();
+        recipients.sort();
+        let mut expected: Vec<_> = readers.iter().map(|reader| reader.email.clone()).collect();
+        expected.sort();
+        assert_eq!(recipients, expected);
+        for id in &edition.deliveries {
+            let delivery = press.delivery(*id).await;
+            assert_eq!(
+                (delivery.state, delivery.attempt, delivery.reply_code),
+                (State::Sent, 1, Some(250))
+            );
+            assert_eq!(delivery.relay_id.as_deref(), Some("scripted"));
+        }
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+        assert!(server.counters().most_open <= 4);
+        let counts = paperround::deliveries::operate::counts(&press.db, edition.issue)
+            .await
+            .unwrap();
+        assert_eq!((counts.sent, counts.total(), counts.open()), (60, 60, 0));
+    }
+);
+
+db_test!(
+    a_deferred_row_waits_longer_each_time_and_is_sent_when_the_relay_takes_it,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let sender = press.sender(&server).await;
+        server
+            .script()
+            .always(Step::Rcpt, Act::reply("451 4.7.1 greylisted"));
+        for (tries, minutes) in [(1, 1), (2, 5), (3, 15)] {
+            sender.run_until_idle().await;
+            let delivery = press.delivery(edition.deliveries[0]).await;
+            assert_eq!((delivery.state, delivery.tries), (State::Pending, tries));
+            assert_eq!(delivery.enhanced_code.as_deref(), Some("4.7.1"));
+            let wait = delivery.not_before.since(press.now());
+            let expected = Duration::from_mins(minutes);
+            assert!(
+                wait >= expected.mul_f64(0.8) && wait <= expected.mul_f64(1.2),
+                "{wait:?}"
+            );
+            press.time.advance(wait);
+        }
+        server.script().clear();
+        sender.run_until_idle().await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((delivery.state, delivery.attempt), (State::Sent, 4));
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    a_row_that_is_deferred_for_two_days_is_given_up_and_its_articles_come_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        server
+            .script()
+            .always(Step::Dot, Act::reply("452 4.2.2 full"));
+        assert_eq!(press.given_seq(&readers[0]).await, edition.cutoff);
+        for _ in 0..100 {
+            sender.run_until_idle().await;
+            let delivery = press.delivery(edition.deliveries[0]).await;
+            if delivery.state != State::Pending {
+                break;
+            }
+            press.time.advance(delivery.not_before.since(press.now()));
+        }
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Failed, Some(Reason::Expired))
+        );
+        assert_eq!(press.given_seq(&readers[0]).await, edition.cutoff - 10);
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+    }
+);
+
+db_test!(a_refused_recipient_fails_alone, async |app: &TestApp| {
+    let press = Press::new(app).await;
+    let readers = press.readers(3).await;
+    let edition = press.edition(&readers, "resend").await;
+    let server = SmtpServer::start().await;
+    server.script().always_for(
+        &readers[1].email,
+        Step::Rcpt,
+        Act::reply("550 5.1.1 unknown"),
+    );
+    press.sender(&server).await.run_until_idle().await;
+    let delivery = press.delivery(edition.deliveries[1]).await;
+    assert_eq!(
+        (delivery.state, delivery.reason),
+        (State::Failed, Some(Reason::Refused))
+    );
+    assert_eq!(delivery.reply_text.as_deref(), Some("5.1.1 unknown"));
+    assert_eq!(server.accepted().len(), 2);
+    // A refusal is no doing of ours: the articles count as given.
+    assert_eq!(press.given_seq(&readers[1]).await, edition.cutoff);
+});
+
+db_test!(
+    a_refused_sender_pauses_the_issue_and_touches_no_reader,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(5).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server
+            .script()
+            .always(Step::Mail, Act::reply("550 5.7.1 not your domain"));
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        let why = press
+            .pause_reason(edition.issue)
+            .await
+            .expect("it is paused");
+        assert!(why.contains("not your domain"), "{why}");
+        for id in &edition.deliveries {
+            let delivery = press.delivery(*id).await;
+            assert_eq!((delivery.state, delivery.tries), (State::Pending, 0));
+        }
+        server.script().clear();
+        press.resume(edition.issue).await;
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 5);
+    }
+);
+
+db_test!(
+    a_lost_reply_is_doubt_and_the_same_bytes_go_once_more,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let sender = press.sender(&server).await;
+        server.script().once(Step::Dot, Act::close().accepted());
+        sender.run_until_idle().await;
+        let id = edition.deliveries[0];
+        assert_eq!(press.state(id).await, State::InDoubt);
+        sender.run_until_idle().await;
+        assert_eq!(
+            press.state(id).await,
+            State::InDoubt,
+            "the grace is not over"
+        );
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        let delivery = press.delivery(id).await;
+        assert_eq!((delivery.state, delivery.doubt), (State::Sent, 1));
+        let accepted = server.accepted();
+        assert_eq!(accepted.len(), 2);
+        assert_eq!(accepted[0], accepted[1]);
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+    }
+);
+
+db_test!(
+    a_second_doubt_is_held_for_an_operator,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let sender = press.sender(&server).await;
+        server.script().always(Step::Dot, Act::close().accepted());
+        for _ in 0..4 {
+            sender.run_until_idle().await;
+            press.time.advance(leases().grace);
+        }
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason, delivery.doubt),
+            (State::Held, Some(Reason::Doubt), 2)
+        );
+        assert_eq!(server.accepted().len(), 2);
+        let held = paperround::deliveries::operate::held(&press.db, edition.issue, 10)
+            .await
+            .unwrap();
+        assert_eq!(held.len(), 1);
+    }
+);
+
+db_test!(
+    with_the_policy_hold_nothing_is_sent_twice,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "hold").await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        server.script().once(Step::Dot, Act::close().accepted());
+        for _ in 0..3 {
+            sender.run_until_idle().await;
+            press.time.advance(leases().grace);
+        }
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Held);
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    a_relay_that_fails_touches_no_row_and_everything_goes_when_it_heals,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(10).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        server.script().always(
+            Step::Banner,
+            Act::reply("421 4.3.2 busy").then(After::Close),
+        );
+        sender.run_until_idle().await;
+        for id in &edition.deliveries {
+            let delivery = press.delivery(*id).await;
+            assert_eq!(
+                (delivery.state, delivery.tries, delivery.crashes),
+                (State::Pending, 0, 0)
+            );
+        }
+        server.script().clear();
+        press.time.advance(Duration::from_mins(1));
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 10);
+    }
+);
+
+db_test!(
+    a_message_that_cannot_be_made_is_held_and_others_go_on,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(6).await;
+        let edition = press.edition(&readers, "resend").await;
+        press
+            .desk
+            .unmakeable
+            .lock()
+            .unwrap()
+            .push(readers[1].email.clone());
+        press
+            .desk
+            .panics
+            .lock()
+            .unwrap()
+            .push(readers[4].email.clone());
+        let server = SmtpServer::start().await;
+        press.sender(&server).await.run_until_idle().await;
+        for index in [1, 4] {
+            let delivery = press.delivery(edition.deliveries[index]).await;
+            assert_eq!(
+                (delivery.state, delivery.reason),
+                (State::Held, Some(Reason::Unrenderable))
+            );
+        }
+        assert_eq!(server.accepted().len(), 4);
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+    }
+);
+
+db_test!(
+    what_a_dead_worker_had_claimed_waits_again_and_what_it_had_marked_is_in_doubt,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let dead = press.worker().await;
+        let terms = Terms {
+            owner: dead.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms)
+            .await
+            .unwrap();
+        assert_eq!(claimed.len(), 2);
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let marked = ledger.mark(&claimed[0], "scripted").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        assert_eq!(press.state(claimed[0].claimed.id).await, State::InDoubt);
+        let other = press.delivery(claimed[1].claimed.id).await;
+        assert_eq!((other.state, other.crashes), (State::Pending, 1));
+        // The dead one was only slow: its mark comes too late, its result does not.
+        assert_eq!(
+            ledger.mark(&claimed[1], "scripted").await.unwrap(),
+            Marked::No
+        );
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 1);
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 2);
+    }
+);
+
+db_test!(
+    a_row_that_dies_with_its_worker_four_times_is_held,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        for crash in 1..=4 {
+            let worker = press.worker().await;
+            let terms = Terms {
+                owner: worker.id(),
+                now: press.now(),
+                limit: 10,
+                suspects: crash > 2,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms)
+                .await
+                .unwrap();
+            assert_eq!(claimed.len(), 1, "{crash}");
+            let opposite = Terms {
+                suspects: crash <= 2,
+                ..terms
+            };
+            assert!(
+                claim::digests(&press.db, edition.issue, opposite)
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
+        }
+        press.sender(&server).await.run_until_idle().await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Held, Some(Reason::Crashed))
+        );
+    }
+);
+
+db_test!(
+    a_late_acknowledgement_counts_whatever_the_row_became,
+    async |app: &TestApp| {
+        use paperround::deliveries::settlement::{Circumstances, Settlement};
+        use paperround::smtp::outcome::Outcome;
+        use paperround::smtp::reply::Reply;
+        let (press, edition, server) = one(app).await;
+        let worker = press.worker().await;
+        let terms = Terms {
+            owner: worker.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms)
+            .await
+            .unwrap();
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&claimed[0], "scripted").await.unwrap();
+        press
+            .time
+            .advance(leases().transmission + Duration::from_secs(1));
+        let sender = press.sender(&server).await;
+        press.time.advance(leases().grace);
+        // It is pending again, for the second copy, when the first one's 250 comes in.
+        paperround::deliveries::recover::sweep(&press.db, press.now(), &leases())
+            .await
+            .unwrap();
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+        let accepted = Outcome::Accepted(Reply {
+            code: 250,
+            enhanced: None,
+            lines: vec!["ok".to_owned()],
+        });
+        let with = Circumstances {
+            now: press.now(),
+            jitter: 1.0,
+            leases: &leases(),
+        };
+        let settlement = Settlement::of_outcome(&claimed[0].claimed, &accepted, with);
+        ledger.settle(settlement).await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+        assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
+    a_sender_that_is_stopped_finishes_what_is_on_the_wire_and_gives_back_the_rest,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(40).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server.script().always(
+            Step::Dot,
+            Act::reply("250 ok").delayed(Duration::from_millis(20)),
+        );
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press.sender(&server).await;
+        sender.run(stop).await;
+        let sent = server.accepted().len();
+        assert!((1..=4).contains(&sent), "{sent}");
+        let counts = paperround::deliveries::operate::counts(&press.db, edition.issue)
+            .await
+            .unwrap();
+        assert_eq!(counts.sent, i64::try_from(sent).unwrap());
+        assert_eq!(
+            (counts.claimed, counts.transmitting, counts.in_doubt),
+            (0, 0, 0)
+        );
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 40);
+    }
+);
