@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use paperround::clock::Timestamp;
+use paperround::deliveries::Reason;
 use paperround::id::{NewsletterId, SignupId};
 use paperround::read_db;
 use paperround::subscribers::notice::{self, Claimed, Decision, NoticeKind};
@@ -185,16 +186,16 @@ db_test!(
         sign_up(&site, "active@example.org").await;
         assert_eq!(
             claim(app, "active@example.org").await,
-            Decision::Skip("address_limit"),
+            Decision::Skip(Reason::ToldAlready),
             "said once in seven days"
         );
 
         for (reason, at, expect) in [
-            ("complaint", app.now(), Decision::Skip("complaint")),
-            ("operator", app.now(), Decision::Skip("operator")),
-            ("request", app.now(), Decision::Skip("request")),
+            ("complaint", app.now(), Decision::Skip(Reason::Suppressed)),
+            ("operator", app.now(), Decision::Skip(Reason::Suppressed)),
+            ("request", app.now(), Decision::Skip(Reason::Suppressed)),
             ("erased", app.now(), confirmation),
-            ("hard_bounce", app.now(), Decision::Skip("hard_bounce")),
+            ("hard_bounce", app.now(), Decision::Skip(Reason::Suppressed)),
             (
                 "hard_bounce",
                 app.now() - Duration::from_hours(31 * 24),
@@ -211,7 +212,7 @@ db_test!(
         app.time.advance(Duration::from_hours(49));
         assert_eq!(
             claim(app, "late@example.org").await,
-            Decision::Skip("expired")
+            Decision::Skip(Reason::Expired)
         );
         site.stop().await;
     }
@@ -227,7 +228,7 @@ db_test!(
         for number in 0..30 {
             let email = format!("a.da+{number}@gmail.com");
             sign_up(&site, &email).await.assert_status(303);
-            if claim(app, &email).await != Decision::Skip("address_limit") {
+            if claim(app, &email).await != Decision::Skip(Reason::AddressLimit) {
                 sent += 1;
             }
             app.time.advance(Duration::from_mins(15));

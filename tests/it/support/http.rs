@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use paperround::app::App;
-use paperround::web;
+use paperround::web::{self, Web};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -68,7 +68,8 @@ impl Site {
             .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let stop = CancellationToken::new();
-        let served = tokio::spawn(web::serve(app, listener, stop.clone()));
+        let web = Web::new(app).expect("the pages compile");
+        let served = tokio::spawn(web::serve(web, listener, stop.clone()));
         Self {
             address,
             stop,
