@@ -8,12 +8,14 @@ use super::SubscriptionState;
 use super::consent::{self, ConsentKind, NewEvent};
 use super::email_address::EmailAddress;
 use super::evidence::Evidence;
-use super::notice::{Barrier, NoticeKind};
+use super::notice::Barrier;
 use super::selection::Selection;
-use super::store::{self, NewNotice, NewSubscription};
+use super::store::{self, NewSubscription};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
+use crate::deliveries::Kind;
+use crate::deliveries::enqueue::{self, NewNotice};
 use crate::id::{NewsletterId, SignupId, SubscriberId, SubscriptionId};
 use crate::newsletters::{self, Cadence, Slug, Topic};
 use crate::token::ConfirmToken;
@@ -147,17 +149,17 @@ async fn confirm_by_hash(
     let cadence = start_interests(tx, &signup, subscription).await?;
     let welcome = NewNotice {
         id: app.ids.next(),
-        kind: NoticeKind::Welcome,
+        kind: Kind::Welcome,
         newsletter_id: newsletter,
         signup_id: Some(signup.id),
         subscription_id: Some(subscription),
-        recipient: &signup.email.to_wire(),
-        domain: signup.email.domain(),
-        locale: &signup.locale,
-        created_at: now,
+        recipient: signup.email.as_str().to_owned(),
+        domain: signup.email.domain().to_owned(),
+        payload: None,
+        now,
         expires_at: now + WELCOME_LIFETIME,
     };
-    store::queue_notice(tx, &welcome).await?;
+    enqueue::notice(tx, &welcome).await?;
     let event = NewEvent {
         subscriber,
         email_key: signup.email.key(),
@@ -188,7 +190,7 @@ async fn lift_or_refuse(
     now: Timestamp,
 ) -> Result<(), Undone> {
     match Barrier::of(tx, app, signup.email.key(), signup.newsletter_id, now).await? {
-        Some(Barrier::Lasting(_)) => Err(Undone::Unchanged(Confirmed::Gone)),
+        Some(Barrier::Lasting) => Err(Undone::Unchanged(Confirmed::Gone)),
         // It was confirmed, so a mail has arrived.
         Some(Barrier::RecentBounce) | None => {
             for key in app.keys.suppression_keys(signup.email.key().as_str()) {

@@ -106,7 +106,8 @@ async fn about_signup(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Res
         return Ok(Decision::Skip(Reason::NothingToConfirm));
     }
     let key = signup.email.key();
-    if let Some(barrier) = Barrier::of(tx, app, key, claimed.newsletter, now).await? {
+    let barrier = Barrier::of(tx, app, key, claimed.newsletter, now).await?;
+    if barrier.is_some() {
         return Ok(Decision::Skip(Reason::Suppressed));
     }
     let membership = store::membership_state(tx, key, claimed.newsletter).await?;
@@ -124,24 +125,21 @@ async fn about_signup(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Res
     };
     match decision {
         Decision::Send(_, subscription) if claimed.is_first_claim => {
-            let allowed = keep_to_limits(tx, app, key, subscription, now).await?;
-            Ok(if allowed {
-                decision
-            } else {
-                Decision::Skip(Reason::AddressLimit)
-            })
+            let exceeded = keep_to_limits(tx, app, key, subscription, now).await?;
+            Ok(exceeded.map_or(decision, Decision::Skip))
         }
         Decision::Send(..) | Decision::Skip(_) => Ok(decision),
     }
 }
 
+/// Counts the notice; what stands against it, if a limit is used up.
 async fn keep_to_limits(
     tx: &mut Tx<'_>,
     app: &App,
     key: &EmailKey,
     subscription: Option<SubscriptionId>,
     now: Timestamp,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<Reason>> {
     if let Some(subscription) = subscription {
         let counted = Counted {
             name: "manage_link",
@@ -149,7 +147,7 @@ async fn keep_to_limits(
             limits: &[MANAGE_LINK_LIMIT],
         };
         if limits::count(tx, &app.keys, counted, now).await?.is_err() {
-            return Ok(false);
+            return Ok(Some(Reason::ToldAlready));
         }
     }
     let counted = Counted {
@@ -157,7 +155,8 @@ async fn keep_to_limits(
         subject: &mailbox_of(key),
         limits: &app.config.signup.address_limits,
     };
-    Ok(limits::count(tx, &app.keys, counted, now).await?.is_ok())
+    let counted = limits::count(tx, &app.keys, counted, now).await?;
+    Ok(counted.is_err().then_some(Reason::AddressLimit))
 }
 
 async fn welcome(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Result<Decision> {
@@ -170,7 +169,8 @@ async fn welcome(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Result<D
         return Ok(Decision::Skip(Reason::Expired));
     };
     let key = signup.email.key();
-    if let Some(barrier) = Barrier::of(tx, app, key, claimed.newsletter, now).await? {
+    let barrier = Barrier::of(tx, app, key, claimed.newsletter, now).await?;
+    if barrier.is_some() {
         return Ok(Decision::Skip(Reason::Suppressed));
     }
     match store::membership_state(tx, key, claimed.newsletter).await? {
@@ -185,7 +185,7 @@ async fn welcome(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Result<D
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Barrier {
     /// Its owner, or an operator, said no.
-    Lasting(SuppressionReason),
+    Lasting,
     /// Its mailbox did not exist a short while ago.
     RecentBounce,
 }
@@ -205,7 +205,7 @@ impl Barrier {
                 match reason {
                     SuppressionReason::Complaint
                     | SuppressionReason::Request
-                    | SuppressionReason::Operator => return Ok(Some(Self::Lasting(reason))),
+                    | SuppressionReason::Operator => return Ok(Some(Self::Lasting)),
                     SuppressionReason::HardBounce if is_recent(Some(at), now) => {
                         barrier = Some(Self::RecentBounce);
                     }

@@ -11,11 +11,12 @@ use super::email_address::EmailAddress;
 use super::evidence::Evidence;
 use super::limits::{self, Counted};
 use super::network::Network;
-use super::notice::NoticeKind;
 use super::selection::Selection;
-use super::store::{self, NewNotice, NewSignup};
+use super::store::{self, NewSignup};
 use crate::app::App;
 use crate::db::Tx;
+use crate::deliveries::Kind;
+use crate::deliveries::enqueue::{self, NewNotice};
 use crate::id::{NewsletterId, SignupId, random_bytes};
 
 /// One request to be subscribed.
@@ -85,17 +86,17 @@ async fn store_signup(tx: &mut Tx<'_>, app: &App, request: &Request) -> Result<(
     store::insert_signup(tx, &signup).await?;
     let notice = NewNotice {
         id: app.ids.next(),
-        kind: NoticeKind::Confirmation,
+        kind: Kind::Confirmation,
         newsletter_id: request.newsletter,
         signup_id: Some(id),
         subscription_id: None,
-        recipient: &request.email.to_wire(),
-        domain: request.email.domain(),
-        locale: &request.locale,
-        created_at: now,
+        recipient: request.email.as_str().to_owned(),
+        domain: request.email.domain().to_owned(),
+        payload: None,
+        now,
         expires_at,
     };
-    store::queue_notice(tx, &notice).await?;
+    enqueue::notice(tx, &notice).await?;
     Ok(())
 }
 

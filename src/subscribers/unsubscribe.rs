@@ -10,6 +10,7 @@ use super::store;
 use super::{Subscription, SubscriptionState};
 use crate::app::App;
 use crate::db::{Db, Tx};
+use crate::deliveries;
 use crate::id::NewsletterId;
 use crate::token::ReaderToken;
 
@@ -76,7 +77,7 @@ async fn leave(
         let known = store::newsletter_of_subscription(tx, id).await?;
         return Ok(known.map_or(Left::Unknown, Left::Before));
     };
-    store::skip_waiting(tx, id, "unsubscribed", now).await?;
+    deliveries::operate::skip_of_subscription(tx, id, now).await?;
     let event = NewEvent {
         subscriber,
         email_key: &store::key_of_subscriber(tx, subscriber).await?,

@@ -186,7 +186,7 @@ db_test!(
         sign_up(&site, "active@example.org").await;
         assert_eq!(
             claim(app, "active@example.org").await,
-            Decision::Skip(Reason::AddressLimit),
+            Decision::Skip(Reason::ToldAlready),
             "said once in seven days"
         );
 

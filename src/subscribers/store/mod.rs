@@ -9,9 +9,7 @@ mod subscriptions;
 
 pub(super) use consent::{insert_consent_event, last_consent_hash, lock_subscriber, wording_id};
 pub(super) use limits::{add_hit, hits_since, remove_old_hits};
-pub(super) use notices::{
-    NewNotice, lift_suppression, membership_state, queue_notice, skip_waiting, suppressions,
-};
+pub(super) use notices::{lift_suppression, membership_state, suppressions};
 pub(super) use reading::{consent_of, deliveries_of, interests_of, membership, people_by_key};
 pub(super) use signups::{
     NewSignup, insert_signup, mark_confirmed, remove_expired_signups, signup, signup_by_id,
