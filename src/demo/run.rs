@@ -83,6 +83,7 @@ impl Demo {
                 .with("server.base_url", &service_url)
                 .with("server.bind", format!("127.0.0.1:{port}"))
                 .with("smtp.url", format!("smtp://{}", receiver.address))
+                .with("smtp.tls", "none")
                 .with(
                     "fetch.allow",
                     format!("127.0.0.0/8, {}", site.address.port()),
