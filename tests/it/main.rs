@@ -2,23 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-/// The link in the confirmation mail: one press, one subscription, however often.
-mod confirm;
 /// The program as an operator runs it: data, words and exit codes.
 mod cli;
+/// The link in the confirmation mail: one press, one subscription, however often.
+mod confirm;
 
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
-/// From a site's feed to numbered articles, each once.
-mod feeds;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
+/// From a site's feed to numbered articles, each once.
+mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
-/// Composing, preparing, releasing and previewing issues.
-mod issues;
 /// The accept loop and what clients may not do to it: slow, many, forged.
 mod http;
+/// Composing, preparing, releasing and previewing issues.
+mod issues;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.

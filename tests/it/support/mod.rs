@@ -5,8 +5,8 @@ mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;
 mod people;
-mod rows;
 mod program;
+mod rows;
 pub(crate) mod smtp_server;
 
 pub(crate) use app::TestApp;
