@@ -14,6 +14,8 @@ pub(super) enum Code {
     Failed = 1,
     /// The command line or the settings are wrong.
     Usage = 2,
+    /// Done, but for some rows.
+    Rejects = 3,
     /// The state of things forbids it, or nobody said yes.
     Refused = 4,
     /// The database is busy or away: the same command may work later.

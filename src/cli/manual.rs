@@ -1,10 +1,9 @@
 //! A manual issue, as `preview` and `send` name it.
 
 use crate::app::App;
-use crate::issues::IssueKind;
 use crate::issues::compose::NewIssue;
-use crate::newsletters::add::MAX_CARDS;
-use crate::newsletters::{Cadence, Cadences, Newsletter};
+use crate::issues::manual::ManualIssue;
+use crate::newsletters::{Cadence, Newsletter};
 
 /// Whom a manual issue is for, and what it begins with.
 #[derive(Debug, clap::Args)]
@@ -25,20 +24,11 @@ pub(super) struct Manual {
 impl Manual {
     /// The issue that would be made now.
     pub(super) fn issue(&self, app: &App, newsletter: &Newsletter, release: bool) -> NewIssue {
-        let mut cadences: Cadences = self.cadence.iter().copied().collect();
-        if cadences.is_empty() {
-            cadences = cadences.with(newsletter.default_cadence);
-        }
-        NewIssue {
-            newsletter_id: newsletter.id,
-            kind: IssueKind::Manual,
-            cadences,
-            due_at: app.clock.now(),
-            max_cards: MAX_CARDS,
-            release_when_prepared: release,
+        ManualIssue {
+            cadences: self.cadence.clone(),
             subject: self.subject.clone(),
             intro: self.intro.clone(),
-            in_doubt: app.config.delivery.in_doubt,
         }
+        .issue(app, newsletter, release)
     }
 }

@@ -8,7 +8,9 @@ mod config;
 mod context;
 mod demo;
 mod exit;
+mod export;
 mod feed;
+mod import;
 mod issue;
 mod manual;
 mod migrate;
@@ -21,6 +23,7 @@ mod serve;
 mod subscriber;
 mod table;
 mod terminal;
+mod token;
 mod topic;
 
 use std::path::PathBuf;
@@ -88,6 +91,14 @@ enum Command {
     /// What went out, and what is going
     #[command(subcommand)]
     Issue(issue::Command),
+    /// Bring confirmed readers along from a CSV file
+    Import(import::Args),
+    /// Write readers to standard output
+    #[command(subcommand)]
+    Export(export::Command),
+    /// Tokens for the API
+    #[command(subcommand)]
+    Token(token::Command),
     /// Pause all sending, confirmations too
     Pause(operate::PauseAllArgs),
     /// Let sending go on
@@ -131,6 +142,9 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Preview(args) => preview::run(&args, context).await,
             Command::Send(args) => send::run(&args, context).await,
             Command::Issue(command) => issue::run(command, context).await,
+            Command::Import(args) => import::run(&args, context).await,
+            Command::Export(command) => export::run(command, context).await,
+            Command::Token(command) => token::run(command, context).await,
             Command::Pause(args) => operate::pause_all(args, context).await,
             Command::Resume => operate::resume_all(context).await,
             Command::Serve(args) => serve::run(&args, context).await,

@@ -14,7 +14,7 @@ use super::preview::{describe, readers};
 use crate::app::App;
 use crate::deliveries::operate;
 use crate::id::IssueId;
-use crate::issues::compose::{ComposeError, Created, NewIssue, create};
+use crate::issues::compose::{ComposeError, Created, NewIssue, create_manual};
 use crate::issues::preview::preview;
 use crate::issues::render::Renderer;
 use crate::issues::{Issue, IssueState, store};
@@ -88,12 +88,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
 
 /// Makes the issue; `None` when there is nothing for it.
 async fn make(app: &App, new: NewIssue) -> anyhow::Result<Option<IssueId>> {
-    let (ids, now) = (app.ids.clone(), app.clock.now());
-    let created = app
-        .db
-        .write(move |tx| Box::pin(async move { create(tx, &ids, &new, now).await }))
-        .await
-        .map_err(refused)?;
+    let created = create_manual(app, new).await.map_err(refused)?;
     Ok(match created {
         Created::Issue(id) => Some(id),
         Created::NothingNew => None,

@@ -8,7 +8,7 @@ use super::exit::{Refused, UsageError};
 pub(super) struct Terminal {
     /// Data is JSON.
     pub(super) json: bool,
-    quiet: bool,
+    pub(super) quiet: bool,
     interactive: bool,
 }
 

@@ -20,7 +20,7 @@ use crate::id::{ArticleId, NewsletterId, TopicId};
 pub const MAX_BATCH: usize = 100;
 
 /// An article as a site posts it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostedArticle {
     /// The site's own id: posting it again edits the article.
@@ -43,6 +43,7 @@ pub struct PostedArticle {
     pub image_url: Option<String>,
     /// When it was published.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub published_at: Option<Timestamp>,
     /// Slugs of topics.
     #[serde(default)]
@@ -53,18 +54,19 @@ pub struct PostedArticle {
 }
 
 /// What became of a posted article.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Published {
     /// The site's own id.
     pub external_id: String,
     /// Ours.
+    #[schema(value_type = String, format = Uuid)]
     pub article_id: ArticleId,
     /// Whether it is new here.
     pub outcome: Outcome,
 }
 
 /// Whether a posted article is new here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was not known.

@@ -88,6 +88,14 @@ pub async fn create(
     Ok(Created::Issue(id))
 }
 
+/// Makes an issue that an operator asked for.
+pub async fn create_manual(app: &App, new: NewIssue) -> Result<Created, ComposeError> {
+    let (ids, now) = (app.ids.clone(), app.clock.now());
+    app.db
+        .write(move |tx| Box::pin(async move { create(tx, &ids, &new, now).await }))
+        .await
+}
+
 /// Makes the issue of a newsletter's slots that are due at one instant, and settles them with it.
 ///
 /// [`ComposeError::Settled`]: another scheduler was first, and nothing was changed.

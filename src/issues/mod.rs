@@ -15,6 +15,7 @@ pub mod article;
 pub mod compose;
 pub mod copy;
 pub mod due;
+pub mod manual;
 pub mod prepare;
 pub mod preview;
 pub mod release;

@@ -146,7 +146,7 @@ async fn confirm_by_hash(
     if !store::mark_confirmed(tx, signup.id, now).await? {
         return Err(before());
     }
-    let cadence = start_interests(tx, &signup, subscription).await?;
+    let cadence = start_interests(tx, newsletter, &signup.selection, subscription).await?;
     let welcome = NewNotice {
         id: app.ids.next(),
         kind: Kind::Welcome,
@@ -208,7 +208,7 @@ async fn subscriber_of(
     now: Timestamp,
 ) -> sqlx::Result<SubscriberId> {
     let id = app.ids.next();
-    store::insert_subscriber(tx, id, &signup.email, &signup.locale, now).await?;
+    store::insert_subscriber(tx, id, &signup.email, Some(&signup.locale), now).await?;
     store::subscriber_by_key(tx, signup.email.key()).await
 }
 
@@ -249,13 +249,13 @@ async fn activate(
 
 /// One interest for each chosen topic, or one in `all`, from the newest article on. Earlier interests stay as the
 /// memory of what was given.
-async fn start_interests(
+pub(super) async fn start_interests(
     tx: &mut Tx<'_>,
-    signup: &Signup,
+    id: NewsletterId,
+    selection: &Selection,
     subscription: SubscriptionId,
 ) -> sqlx::Result<Cadence> {
-    let id = signup.newsletter_id;
-    let cadence = if let Some(cadence) = signup.selection.cadence {
+    let cadence = if let Some(cadence) = selection.cadence {
         cadence
     } else {
         let newsletter = newsletters::store::by_id_in(tx, id).await?;
@@ -264,7 +264,7 @@ async fn start_interests(
     let topics = newsletters::store::topics_in(tx, id).await?;
     let mut chosen: Vec<&Topic> = topics
         .iter()
-        .filter(|topic| signup.selection.topics.contains(&topic.slug))
+        .filter(|topic| selection.topics.contains(&topic.slug))
         .collect();
     if chosen.is_empty() {
         chosen.extend(topics.iter().filter(|topic| topic.slug == Slug::all()));

@@ -4,6 +4,7 @@
 //! and log line (`request`), the headers that browsers obey (`security`), its deadline, and a net for panics.
 
 mod accept;
+pub mod api;
 mod assets;
 pub mod body;
 pub mod client;
@@ -93,6 +94,7 @@ pub async fn serve(
 pub fn router(web: Web) -> Router {
     let below_prefix = Router::new()
         .merge(public::routes())
+        .merge(api::routes())
         .merge(problems::routes())
         .merge(assets::routes());
     let prefix = web.app.config.server.base_url.path_prefix().to_owned();

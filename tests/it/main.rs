@@ -7,6 +7,8 @@ mod cli;
 /// The link in the confirmation mail: one press, one subscription, however often.
 mod confirm;
 
+/// The API: who may, what is done once.
+mod api;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
@@ -17,6 +19,8 @@ mod feeds;
 mod fetch;
 /// The accept loop and what clients may not do to it: slow, many, forged.
 mod http;
+/// Bringing readers along, and writing them out again.
+mod import;
 /// Composing, preparing, releasing and previewing issues.
 mod issues;
 /// The two schemas are one.

@@ -1,6 +1,7 @@
 //! All SQL about people, by what it is for.
 
 mod consent;
+mod exporting;
 mod limits;
 mod notices;
 mod reading;
@@ -8,6 +9,7 @@ mod signups;
 mod subscriptions;
 
 pub(super) use consent::{insert_consent_event, last_consent_hash, lock_subscriber, wording_id};
+pub(super) use exporting::{export_page, topics_of};
 pub(super) use limits::{add_hit, hits_since, remove_old_hits};
 pub(super) use notices::{lift_suppression, membership_state, suppressions};
 pub(super) use reading::{consent_of, deliveries_of, interests_of, membership, people_by_key};

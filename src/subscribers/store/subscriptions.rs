@@ -18,7 +18,7 @@ pub(in crate::subscribers) async fn insert_subscriber(
     tx: &mut Tx<'_>,
     id: SubscriberId,
     email: &EmailAddress,
-    locale: &str,
+    locale: Option<&str>,
     now: Timestamp,
 ) -> sqlx::Result<()> {
     write_db!(tx, |conn| sqlx::query(INSERT_SUBSCRIBER)
