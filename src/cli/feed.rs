@@ -110,7 +110,7 @@ async fn list(app: &App, which: &Which, context: &Context) -> anyhow::Result<Cod
                 feed.url,
                 feed.title.unwrap_or_default(),
                 feed.last_polled_at
-                    .map_or_else(|| "never".to_owned(), |at| minute(at)),
+                    .map_or_else(|| "never".to_owned(), minute),
                 minute(feed.next_poll_at),
                 state,
             ]);

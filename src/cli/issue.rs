@@ -57,7 +57,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
     let app = context.app().await?;
     match command {
         Command::List { newsletter, limit } => {
-            list(&app, newsletter.as_deref(), limit, context).await?
+            list(&app, newsletter.as_deref(), limit, context).await?;
         }
         Command::Show { id } => show(&app, id, context).await?,
         Command::Release { id } => {

@@ -23,6 +23,10 @@ use crate::issues::{Issue, IssueState, store};
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     manual: Manual,

@@ -63,6 +63,16 @@ text_enum! {
     }
 }
 
+impl IssueState {
+    /// Whether something may still come of it.
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::Draft | Self::Scheduled | Self::Preparing | Self::Sending => true,
+            Self::Finished | Self::Cancelled | Self::Failed | Self::Skipped => false,
+        }
+    }
+}
+
 text_enum! {
     /// What became of an article in an issue.
     pub enum Decision {

@@ -227,7 +227,7 @@ fn finish(
     locale: &str,
     context: &impl Serialize,
 ) -> Result<Encoded, NoticeMailError> {
-    let content = app.templates.render(kind, context, locale)?;
+    let rendered = app.templates.render(kind, context, locale)?;
     let feedback_id = format!(
         "n-{}:k-{}:{}",
         newsletter.slug.as_str(),
@@ -240,7 +240,7 @@ fn finish(
             address: newsletter.from_address.clone(),
         },
         reply_to: newsletter.reply_to.as_deref(),
-        content: &content,
+        content: &rendered,
         automatic: true,
         feedback_id: Some(&feedback_id),
         list: None,

@@ -91,12 +91,9 @@ pub(super) fn with_faults(
     texts: &Texts,
     locale: &str,
 ) -> SignupForm {
-    form.email = fields.all("email").next().unwrap_or_default().to_owned();
-    form.newsletter = fields
-        .all("newsletter")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let first = |name| fields.all(name).next().unwrap_or_default();
+    first("email").clone_into(&mut form.email);
+    first("newsletter").clone_into(&mut form.newsletter);
     // What is wrong and not on the page could not be corrected: it goes.
     let is_sound = |name: &&str| faults.iter().all(|fault| fault.field != *name);
     for name in KEPT.into_iter().filter(is_sound) {

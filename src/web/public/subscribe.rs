@@ -246,10 +246,11 @@ fn evidence(web: &Web, locale: &str, newsletter: &Newsletter, headers: &HeaderMa
             text: web.app.texts.get(locale, "form-note", &[]),
         });
     } else {
-        let listed = newsletter.form_origins.iter();
+        let listed = &newsletter.form_origins.0;
         evidence.page_url = listed
-            .cloned()
-            .find(|listed| Some(listed.as_str()) == origin);
+            .iter()
+            .find(|listed| Some(listed.as_str()) == origin)
+            .cloned();
     }
     evidence
 }
