@@ -143,12 +143,3 @@ address-role = This address belongs to a function, not to a reader. Use a person
 
 sent-plain = Check your inbox: we are sending a mail with a link to confirm.
 left-plain = You are unsubscribed. Nothing more will be sent.
-
-## Somebody else typed the address
-
-not-me-title = Was it not you?
-not-me-lead = Press the button, and nobody gets a sign-up mail to { $address } for a year.
-not-me-button = It was not me
-not-me-note = If you have subscriptions here already, they stay as they are.
-not-me-done-title = Noted
-not-me-done-lead = This link is dead, and for a year no sign-up form of ours sends mail to this address.
