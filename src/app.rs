@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, DatabaseTarget};
 use crate::db::{Db, MigrateError, OpenError};
+use crate::feeds::fetch::{FetchLimits, Fetcher};
+use crate::feeds::guard::{FetchPolicy, SystemLookup};
 use crate::id::{Entropy, Ids, SystemEntropy};
 use crate::mail::Templates;
 use crate::mail::template::TemplatesError;
@@ -31,6 +33,8 @@ pub struct App {
     pub texts: Arc<Texts>,
     /// The mails' templates.
     pub templates: Arc<Templates>,
+    /// Reads feeds, behind its guard.
+    pub fetcher: Fetcher,
     /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
     pub queued: Arc<Notify>,
 }
@@ -55,6 +59,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The system's certificates cannot be used.
+    #[error("cannot make the client that reads feeds: are the system's CA certificates installed?")]
+    Fetcher(#[source] reqwest::Error),
     /// The key ring cannot be read or made.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -92,6 +99,7 @@ impl App {
         })?;
         let texts = Arc::new(Texts::load()?);
         let templates = Templates::load(config.mail.templates_dir.as_deref(), texts.clone())?;
+        let fetcher = fetcher(&config).map_err(StartError::Fetcher)?;
         let target = config.database_target();
         let keys = match target {
             DatabaseTarget::Sqlite(_) => {
@@ -111,7 +119,17 @@ impl App {
             keys,
             texts,
             templates: Arc::new(templates),
+            fetcher,
             queued: Arc::new(Notify::new()),
         })
     }
+}
+
+fn fetcher(config: &Config) -> reqwest::Result<Fetcher> {
+    Fetcher::new(
+        FetchPolicy::new(&config.fetch.allow),
+        FetchLimits::default(),
+        Arc::new(SystemLookup),
+        config.server.base_url.as_str(),
+    )
 }

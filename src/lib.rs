@@ -8,6 +8,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod id;
+pub mod service;
 pub mod telemetry;
 pub mod texts;
 pub mod token;

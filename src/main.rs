@@ -1,3 +1,5 @@
 //! The `paperround` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    paperround::cli::main()
+}

@@ -108,6 +108,8 @@ error-invalid-title = Something needs your attention
 error-invalid-text = Please go back and check what you entered.
 error-too-many-title = One moment, please
 error-too-many-text = There were many requests from your network in a short time. Please try again later.
+error-used-up-title = Many people are here right now
+error-used-up-text = More sign-ups came in than we can answer at once. Please try again later.
 error-unavailable-title = Back in a moment
 error-unavailable-text = We cannot save anything right now, so nothing was changed. Please try again in a minute.
 error-unauthorized-title = Please sign in
@@ -118,3 +120,35 @@ error-conflict-title = That is being done already
 error-conflict-text = The same request came before and is still at work, or came with other contents.
 error-internal-title = Our mistake
 error-internal-text = Something went wrong on our side. It is noted, and nothing you typed is to blame.
+
+## What is wrong with an address
+
+address-forbidden-character = An email address has no spaces, line breaks or invisible characters.
+address-no-at = An email address has an @ sign, as in name@example.org.
+address-several-ats = An email address has only one @ sign, as in name@example.org.
+address-no-local-part = The part before the @ sign is missing.
+address-long-local-part = The part before the @ sign is too long: 64 characters at most.
+address-misplaced-dot = A dot stands at the wrong place before the @ sign.
+address-local-part-character = There is a character before the @ sign that we cannot send to.
+address-needs-smtputf8 = We cannot send to addresses with letters like é or ü before the @ sign. Use your other address, if you have one.
+address-no-domain = The part after the @ sign is missing, such as example.org.
+address-ip-address = The part after the @ sign must be a name such as example.org, not a number.
+address-no-dot = The part after the @ sign is incomplete: it must be a name such as example.org.
+address-bad-domain = The part after the @ sign is not a valid domain name.
+address-too-long = This email address is too long: 254 characters at most.
+address-special-use = Mail cannot be sent to this domain: its name is kept for tests and local use.
+address-role = This address belongs to a function, not to a reader. Use a personal address.
+
+## Plain answers
+
+sent-plain = Check your inbox: we are sending a mail with a link to confirm.
+left-plain = You are unsubscribed. Nothing more will be sent.
+
+## Somebody else typed the address
+
+not-me-title = Was it not you?
+not-me-lead = Press the button, and nobody gets a sign-up mail to { $address } for a year.
+not-me-button = It was not me
+not-me-note = If you have subscriptions here already, they stay as they are.
+not-me-done-title = Noted
+not-me-done-lead = This link is dead, and for a year no sign-up form of ours sends mail to this address.

@@ -19,6 +19,8 @@ CREATE TABLE newsletters (
     default_cadence text COLLATE "C" NOT NULL CHECK (default_cadence IN ('immediate', 'daily', 'weekly', 'monthly')),
     -- origins whose forms may post here and to which `next` may lead; empty: any form, no `next`
     form_origins jsonb NOT NULL,
+    -- the highest article number ever given: a number that was taken back is not given again
+    last_seq bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL
 );
 

@@ -117,6 +117,17 @@ pub enum Separator {
     None,
 }
 
+impl Separator {
+    /// The text itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plus => "+",
+            Self::Minus => "-",
+            Self::None => "",
+        }
+    }
+}
+
 /// `fetch.*`: what the service may fetch.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -83,7 +83,7 @@ async fn html(State(mailbox): State<Mailbox>, Path(number): Path<usize>) -> Resp
     match mail
         .as_ref()
         .and_then(parse)
-        .and_then(|message| message.body_html(0).map(|body| body.into_owned()))
+        .and_then(|message| message.body_html(0).map(std::borrow::Cow::into_owned))
     {
         Some(body) => {
             ([(header::CONTENT_SECURITY_POLICY, MAIL_POLICY)], Html(body)).into_response()
@@ -97,7 +97,7 @@ async fn text(State(mailbox): State<Mailbox>, Path(number): Path<usize>) -> Resp
     match mail
         .as_ref()
         .and_then(parse)
-        .and_then(|message| message.body_text(0).map(|body| body.into_owned()))
+        .and_then(|message| message.body_text(0).map(std::borrow::Cow::into_owned))
     {
         Some(body) => body.into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -7,8 +7,10 @@ mod articles;
 mod inbox;
 mod pages;
 mod receiver;
+mod run;
 mod site;
 mod walk;
 
 pub use receiver::{Mailbox, Received, Receiver};
+pub use run::{Demo, Ports};
 pub use site::Site;

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const KEPT: usize = 500;
 /// Bytes of one mail.
 const LARGEST: usize = 4 * 1024 * 1024;
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 
 /// One mail as it came over the wire.
 #[derive(Clone, Debug)]
@@ -163,7 +163,7 @@ impl Session {
             match verb.as_str() {
                 "EHLO" => {
                     self.say("250-demo.localhost\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES")
-                        .await?
+                        .await?;
                 }
                 "HELO" | "NOOP" => self.say("250 2.0.0 Ok").await?,
                 "RSET" => {

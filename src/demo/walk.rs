@@ -8,9 +8,13 @@ use reqwest::{Client, StatusCode, header};
 
 use super::receiver::{Mailbox, Received};
 use super::site::Site;
+use crate::app::App;
+use crate::{issues, newsletters};
 
 /// A digest comes after a poll of the feed, a release and an issue: seconds here.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// Between two looks at the issues.
+const LOOK: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(10);
 
 const LEAVES: &str = "ada@example.com";
@@ -24,6 +28,7 @@ pub(super) struct Walk<'a> {
     pub(super) service: String,
     pub(super) site: &'a Site,
     pub(super) mailbox: &'a Mailbox,
+    app: &'a App,
     client: Client,
 }
 
@@ -32,6 +37,7 @@ impl<'a> Walk<'a> {
         service: String,
         site: &'a Site,
         mailbox: &'a Mailbox,
+        app: &'a App,
     ) -> reqwest::Result<Self> {
         let client = Client::builder()
             .no_proxy()
@@ -42,6 +48,7 @@ impl<'a> Walk<'a> {
             service,
             site,
             mailbox,
+            app,
             client,
         })
     }
@@ -50,7 +57,7 @@ impl<'a> Walk<'a> {
     pub(super) async fn all(&self, say: &mut impl FnMut(&str, Result<(), &str>)) -> bool {
         let mut told = |step: &str, result: Result<(), Fault>| {
             let held = result.is_ok();
-            say(step, result.as_ref().map(|()| ()).map_err(String::as_str));
+            say(step, result.as_ref().copied().map_err(String::as_str));
             held
         };
         let form = self.site_shows_form().await;
@@ -101,7 +108,7 @@ impl<'a> Walk<'a> {
         }
         told(
             &format!("the next digest does not reach {LEAVES}"),
-            self.stays_out(LEAVES, title),
+            self.stays_out(LEAVES, title).await,
         )
     }
 
@@ -204,8 +211,20 @@ impl<'a> Walk<'a> {
         expect_status(status, StatusCode::OK)
     }
 
-    /// The other reader's copy is here, and all copies of an issue are queued in one step before the first leaves.
-    fn stays_out(&self, reader: &str, title: &str) -> Result<(), Fault> {
+    /// Looked at only when every issue has come to its end.
+    async fn stays_out(&self, reader: &str, title: &str) -> Result<(), Fault> {
+        let ended = async {
+            loop {
+                match unfinished_issues(self.app).await {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => tokio::time::sleep(LOOK).await,
+                    Err(error) => return Err(format!("the issues cannot be read: {error}")),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .map_err(|_| "the issue does not come to its end".to_owned())??;
         let mails = self.mailbox.all();
         let reached = mails
             .iter()
@@ -253,6 +272,16 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// How many issues are still on their way.
+async fn unfinished_issues(app: &App) -> sqlx::Result<usize> {
+    let mut open = 0;
+    for newsletter in newsletters::store::all(&app.db).await? {
+        let issues = issues::store::issues::of_newsletter(&app.db, newsletter.id, None, 10).await?;
+        open += issues.iter().filter(|issue| issue.state.is_open()).count();
+    }
+    Ok(open)
+}
+
 fn published(title: &str) -> Result<(), Fault> {
     if title.is_empty() {
         Err("all sample articles are published already".to_owned())
@@ -261,7 +290,6 @@ fn published(title: &str) -> Result<(), Fault> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn no_answer(error: reqwest::Error) -> Fault {
     format!("no answer: {}", error.without_url())
 }
@@ -282,7 +310,7 @@ fn first_line(page: &str) -> &str {
 fn text_of(mail: &Received) -> String {
     MessageParser::default()
         .parse(&mail.raw)
-        .and_then(|message| message.body_text(0).map(|text| text.into_owned()))
+        .and_then(|message| message.body_text(0).map(std::borrow::Cow::into_owned))
         .unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::entry::{Entry, Markup};
-use super::identity::hash;
+use super::identity::digest_of;
 use super::image::{Image, choose};
 use super::{sanitize, text};
 use crate::clock::Timestamp;
@@ -31,7 +31,7 @@ pub struct Draft {
     /// When it was published, by its own account.
     pub published_at: Option<Timestamp>,
     /// What an edit changes: a hash of everything above but the date.
-    pub content_hash: String,
+    pub content_hash: Vec<u8>,
 }
 
 /// Makes `entry` safe. Takes time in proportion to its size: run it off the async threads.
@@ -58,7 +58,7 @@ pub fn draft(entry: &Entry) -> Draft {
         image.as_ref().map_or("", |image| image.url.as_str()),
     ];
     Draft {
-        content_hash: hash(&shown),
+        content_hash: digest_of(&shown),
         url,
         title,
         summary,

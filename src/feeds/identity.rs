@@ -9,36 +9,21 @@ use url::Url;
 
 use super::entry::Entry;
 use crate::id::ArticleId;
+use crate::text_enum;
 
-/// What a key is made of, the most telling first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyKind {
-    /// The RSS guid, Atom id, JSON Feed id or the external id of an article that was posted.
-    Guid,
-    /// The normalised address: [`normalize_url`].
-    Url,
-    /// The number behind `?p=` of a WordPress site, with the site.
-    WpId,
-    /// Title, day and text.
-    Fingerprint,
-}
-
-impl KeyKind {
-    /// The name in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Guid => "guid",
-            Self::Url => "url",
-            Self::WpId => "wp_id",
-            Self::Fingerprint => "fingerprint",
-        }
-    }
-
-    /// The kind with this name in the database.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Guid, Self::Url, Self::WpId, Self::Fingerprint]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
+text_enum! {
+    /// What a key is made of, the most telling first.
+    pub enum KeyKind {
+        /// The id that an article was posted under.
+        External = "external",
+        /// The RSS guid, Atom id or JSON Feed id.
+        Guid = "guid",
+        /// The normalised address: [`normalize_url`].
+        Url = "url",
+        /// The number behind `?p=` of a WordPress site, with the site.
+        WpId = "wp_id",
+        /// Title, day and text.
+        Fingerprint = "fingerprint",
     }
 }
 
@@ -52,6 +37,14 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of the id that an article was posted under.
+    pub fn external(id: &str) -> Self {
+        Self {
+            kind: KeyKind::External,
+            value: id.to_owned(),
+        }
+    }
+
     /// A guid's key. Long guids are hashed.
     pub fn guid(guid: &str) -> Self {
         let value = if guid.len() > 500 {
@@ -216,7 +209,7 @@ fn differs(kind: KeyKind, a: &Entry, b: &Entry) -> bool {
     match kind {
         KeyKind::Guid => urls() && titles(),
         KeyKind::Url => a.guid != b.guid && titles(),
-        KeyKind::WpId | KeyKind::Fingerprint => false,
+        KeyKind::External | KeyKind::WpId | KeyKind::Fingerprint => false,
     }
 }
 
@@ -275,14 +268,19 @@ fn is_tracking(name: &str) -> bool {
         )
 }
 
-/// SHA-256 of `parts`, each with its length, in hexadecimal digits.
-pub(crate) fn hash(parts: &[&str]) -> String {
+/// [`digest_of`] in hexadecimal digits.
+fn hash(parts: &[&str]) -> String {
+    HEXLOWER.encode(&digest_of(parts))
+}
+
+/// SHA-256 of `parts`, each with its length.
+pub(crate) fn digest_of(parts: &[&str]) -> Vec<u8> {
     let mut input = Vec::new();
     for part in parts {
         input.extend_from_slice(&(part.len() as u64).to_be_bytes());
         input.extend_from_slice(part.as_bytes());
     }
-    HEXLOWER.encode(digest(&SHA256, &input).as_ref())
+    digest(&SHA256, &input).as_ref().to_vec()
 }
 
 #[cfg(test)]

@@ -9,13 +9,15 @@ use super::xml_scan::{Thumbnail, TooComplex, scan};
 use crate::clock::Timestamp;
 
 /// Entries of a feed that are looked at, the newest first where they are dated.
-pub const MAX_ENTRIES: usize = 5_000;
+pub const MAX_ENTRIES: usize = 2_000;
 
 /// A feed that could be read.
 #[derive(Debug)]
 pub struct ParsedFeed {
     /// Its title, as text.
     pub title: String,
+    /// The site that it belongs to, as the feed says.
+    pub home: Option<Url>,
     /// Its entries in the feed's order; the newest [`MAX_ENTRIES`] where there are more.
     pub entries: Vec<Entry>,
     /// How many entries were left out.
@@ -73,6 +75,13 @@ pub fn parse(body: &Body) -> Result<ParsedFeed, ParseError> {
 
 fn convert(feed: feed_rs::model::Feed, thumbnails: Vec<Vec<Thumbnail>>, base: &Url) -> ParsedFeed {
     let title = feed.title.map(|text| Markup::from(text).to_title());
+    let home = feed
+        .links
+        .iter()
+        .filter(|link| matches!(link.rel.as_deref(), None | Some("alternate")));
+    let home = home
+        .filter_map(|link| base.join(&link.href).ok())
+        .find(|url| matches!(url.scheme(), "http" | "https"));
     let total = feed.entries.len();
     let mut thumbnails = thumbnails.into_iter();
     let usable = thumbnails.len() == total;
@@ -101,6 +110,7 @@ fn convert(feed: feed_rs::model::Feed, thumbnails: Vec<Vec<Thumbnail>>, base: &U
     }
     ParsedFeed {
         title: title.unwrap_or_default(),
+        home,
         left_out: total - entries.len(),
         entries,
     }

@@ -154,8 +154,8 @@ pub struct ConfirmationContext {
     pub topics: Vec<String>,
     /// The page with the button that confirms.
     pub confirm_url: String,
-    /// The page that says it was somebody else.
-    pub not_me_url: String,
+    /// The page that says it was somebody else, where there is one.
+    pub not_me_url: Option<String>,
     /// The sender's privacy policy.
     pub privacy_url: Option<String>,
 }

@@ -121,7 +121,7 @@ pub(crate) fn confirmation() -> ConfirmationContext {
         cadence_key: "cadence-daily".to_owned(),
         topics: vec!["Asia-Pacific".to_owned(), "Europe".to_owned()],
         confirm_url: "https://news.meridian.example/confirm/TOKEN".to_owned(),
-        not_me_url: "https://news.meridian.example/confirm/TOKEN/not-me".to_owned(),
+        not_me_url: Some("https://news.meridian.example/confirm/TOKEN/not-me".to_owned()),
         privacy_url: Some("https://meridian.example/privacy".to_owned()),
     }
 }

@@ -36,12 +36,8 @@ pub struct NewNewsletter {
     pub postal_address: Option<String>,
     /// BCP 47.
     pub locale: String,
-    /// Of its schedules.
-    pub timezone: Zone,
-    /// For readers who chose none; also the cadence of its first schedule.
-    pub default_cadence: Cadence,
-    /// The time of day of its first schedule.
-    pub local_time: LocalTime,
+    /// Its first schedule. Its cadence is the default for readers who chose none, its zone the newsletter's.
+    pub schedule: NewSchedule,
     /// Origins whose forms may post here.
     pub form_origins: Vec<String>,
 }
@@ -94,7 +90,7 @@ pub enum AddError {
 
 /// Makes a newsletter with its topic `all` and a schedule of its default cadence.
 pub async fn newsletter(app: &App, new: NewNewsletter) -> Result<Newsletter, AddError> {
-    if new.default_cadence == Cadence::Off {
+    if new.schedule.cadence == Cadence::Off {
         return Err(AddError::Off);
     }
     let newsletter = Newsletter {
@@ -107,8 +103,8 @@ pub async fn newsletter(app: &App, new: NewNewsletter) -> Result<Newsletter, Add
         reply_to: new.reply_to,
         postal_address: new.postal_address,
         locale: new.locale,
-        timezone: new.timezone.name().to_owned(),
-        default_cadence: new.default_cadence,
+        timezone: new.schedule.calendar.zone().name().to_owned(),
+        default_cadence: new.schedule.cadence,
         form_origins: Json(new.form_origins),
         created_at: app.clock.now(),
     };
@@ -122,16 +118,7 @@ pub async fn newsletter(app: &App, new: NewNewsletter) -> Result<Newsletter, Add
         default_on: true,
         max_cadence: None,
     };
-    let days = match new.default_cadence {
-        Cadence::Weekly => Days::OfWeek(1),
-        Cadence::Monthly => Days::OfMonth(1 << 1),
-        Cadence::Off | Cadence::Immediate | Cadence::Daily => Days::All,
-    };
-    let first = NewSchedule::new(
-        new.default_cadence,
-        Calendar::new(days, new.local_time, new.timezone),
-    );
-    let first = row(app, newsletter.id, first);
+    let first = row(app, newsletter.id, new.schedule);
     let now = newsletter.created_at;
     app.db
         .write(move |tx| {
@@ -215,7 +202,17 @@ pub async fn schedule(
 }
 
 impl NewSchedule {
-    /// The usual schedule of a cadence.
+    /// The usual schedule of a cadence: each day, each Monday or each first of the month at `local_time` in `zone`.
+    pub fn usual(cadence: Cadence, local_time: LocalTime, zone: Zone) -> Self {
+        let days = match cadence {
+            Cadence::Weekly => Days::OfWeek(1),
+            Cadence::Monthly => Days::OfMonth(1 << 1),
+            Cadence::Off | Cadence::Immediate | Cadence::Daily => Days::All,
+        };
+        Self::new(cadence, Calendar::new(days, local_time, zone))
+    }
+
+    /// A schedule of a cadence at these times, the rest as usual.
     pub fn new(cadence: Cadence, calendar: Calendar) -> Self {
         Self {
             cadence,

@@ -53,7 +53,7 @@ impl Cadences {
     }
 
     /// Those in it, most frequent first.
-    pub fn iter(self) -> impl Iterator<Item = Cadence> {
+    pub fn iter(self) -> impl Iterator<Item = Cadence> + Clone {
         Cadence::ALL
             .iter()
             .copied()

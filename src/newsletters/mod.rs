@@ -13,7 +13,9 @@ pub mod add;
 pub mod cadence;
 pub mod days;
 pub mod schedule;
+pub mod slots;
 pub mod store;
+pub mod upcoming;
 
 pub use cadence::{Cadence, Cadences};
 pub use days::Days;

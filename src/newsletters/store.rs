@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::schedule::{LocalTime, Zone};
-use super::{Cadence, Calendar, Days, Missed, Mode, Newsletter, Schedule, Slug, Topic};
+use super::{Cadence, Calendar, Days, Missed, Mode, Newsletter, Schedule, Topic};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::id::{NewsletterId, ScheduleId};

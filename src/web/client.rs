@@ -1,6 +1,5 @@
-//! Who asks: the client's address behind proxies, and the network that limits count.
+//! Who asks: the client's address behind proxies.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
@@ -27,38 +26,6 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNe
         }
     }
     address
-}
-
-/// A client's network: the IPv4 address itself, or the /64 of an IPv6 address, which is one household or host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Network(IpNet);
-
-impl Network {
-    /// The network that `address` belongs to.
-    pub fn of(address: IpAddr) -> Self {
-        Self::with_prefix(address, 32, 64)
-    }
-
-    /// The wider network of `address`: IPv4 /24, IPv6 /48.
-    pub fn wide(address: IpAddr) -> Self {
-        Self::with_prefix(address, 24, 48)
-    }
-
-    fn with_prefix(address: IpAddr, v4: u8, v6: u8) -> Self {
-        let address = unmapped(address);
-        let prefix = if address.is_ipv4() { v4 } else { v6 };
-        Self(
-            IpNet::new(address, prefix)
-                .expect("the prefix fits the address family")
-                .trunc(),
-        )
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address.
@@ -182,17 +149,5 @@ mod tests {
             "2001:db8::9",
         );
         check("10.0.0.1", forwarded, "proto=https", "10.0.0.1");
-    }
-
-    #[test]
-    fn limits_see_one_ipv6_household_as_one() {
-        let network = |address: &str| Network::of(address.parse().unwrap());
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-        assert_eq!(
-            Network::wide("192.0.2.1".parse().unwrap()).to_string(),
-            "192.0.2.0/24"
-        );
     }
 }

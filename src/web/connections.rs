@@ -76,6 +76,12 @@ impl IdleConnection {
         }
     }
 
+    /// Whether no request is in work.
+    pub(super) fn is_waiting(&self) -> bool {
+        let turn = self.turn.lock().expect("no holder of this lock can panic");
+        turn.is_some()
+    }
+
     /// Resolves when the connection has to make room for another.
     pub(super) async fn must_close(&self) {
         self.closed.cancelled().await;

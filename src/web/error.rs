@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -43,6 +43,12 @@ pub enum AppError {
     /// The client's network used up what it is granted.
     #[error("too many requests")]
     TooMany {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// All clients together used up what is granted to them.
+    #[error("everything granted is used up")]
+    UsedUp {
         /// When it is worth trying again.
         retry_after: Duration,
     },
@@ -89,7 +95,7 @@ impl AppError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UsedUp { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -108,6 +114,7 @@ impl AppError {
             Self::TooSlow => "too-slow",
             Self::Invalid(_) => "invalid",
             Self::TooMany { .. } => "too-many",
+            Self::UsedUp { .. } => "used-up",
             Self::Unavailable(_) => "unavailable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
@@ -129,6 +136,7 @@ impl AppError {
             | Self::TooSlow
             | Self::Invalid(_)
             | Self::TooMany { .. }
+            | Self::UsedUp { .. }
             | Self::Unavailable(_)
             | Self::Unauthorized
             | Self::Internal(_) => None,
@@ -137,7 +145,7 @@ impl AppError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooMany { retry_after } => Some(*retry_after),
+            Self::TooMany { retry_after } | Self::UsedUp { retry_after } => Some(*retry_after),
             Self::Unavailable(_) => Some(Duration::from_secs(30)),
             _ => None,
         }
@@ -145,7 +153,7 @@ impl AppError {
 }
 
 /// Every kind of error, for the pages that explain them.
-pub(super) const KINDS: [&str; 13] = [
+pub(super) const KINDS: [&str; 14] = [
     "not-found",
     "method-not-allowed",
     "malformed",
@@ -154,6 +162,7 @@ pub(super) const KINDS: [&str; 13] = [
     "too-slow",
     "invalid",
     "too-many",
+    "used-up",
     "unavailable",
     "unauthorized",
     "forbidden",
@@ -199,8 +208,6 @@ impl IntoResponse for AppError {
         if matches!(self, Self::Unauthorized) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        // axum adds the methods itself where it knows them.
-        debug_assert!(!headers.contains_key(ALLOW));
         response
             .extensions_mut()
             .insert(Unpresented(std::sync::Arc::new(self)));

@@ -12,83 +12,122 @@ pub mod error;
 pub mod form;
 mod health;
 pub mod pages;
+mod problems;
 pub mod public;
 mod redact;
 mod request;
 pub mod security;
+mod segment;
 pub mod server;
 
 pub use request::{Client, Locale};
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::Router;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Extension, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use error::{AppError, KINDS};
-use ipnet::IpNet;
+use crate::app::App;
+use error::AppError;
 use pages::Pages;
-use request::{ErrorPage, Surroundings, surround};
+use request::{Surroundings, surround};
 use security::Https;
+use server::Limits;
 
-use crate::id::Ids;
-
-/// What the web role is made of.
+/// What every handler is given.
 #[derive(Clone)]
 pub struct Web {
+    /// The service.
+    pub app: Arc<App>,
     /// The compiled pages.
     pub pages: Arc<Pages>,
-    /// Where request ids come from.
-    pub ids: Ids,
-    /// Networks whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Arc<[IpNet]>,
-    /// The path of the base URL: empty, or such as `/news`.
-    pub path_prefix: String,
-    /// Whether readers come by https.
-    pub is_https: bool,
-    /// For a whole request.
-    pub request_timeout: Duration,
+}
+
+/// Why the web role cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A page template is broken.
+    #[error("the page templates do not compile: {0}")]
+    Pages(String),
+    /// The listener failed.
+    #[error("cannot serve HTTP")]
+    Io(#[from] io::Error),
+}
+
+impl Web {
+    /// Compiles the pages. An error is a mistake in a template.
+    pub fn new(app: Arc<App>) -> Result<Self, ServeError> {
+        let prefix = app.config.server.base_url.path_prefix();
+        let pages = Pages::new(app.texts.clone(), prefix)
+            .map_err(|error| ServeError::Pages(error.to_string()))?;
+        Ok(Self {
+            pages: Arc::new(pages),
+            app,
+        })
+    }
+}
+
+/// Serves `web` on `listener` until `stop`, then ends what is at work.
+pub async fn serve(
+    web: Web,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let limits = Limits {
+        max_connections: web.app.config.server.max_connections,
+        header_timeout: web.app.config.server.header_timeout,
+        ..Limits::default()
+    };
+    Ok(server::serve(listener, router(web), limits, stop).await?)
 }
 
 /// Every address of the service, with what surrounds every request.
-pub fn router(web: &Web) -> Router {
+pub fn router(web: Web) -> Router {
     let below_prefix = Router::new()
-        .route("/problems/{kind}", get(problem_kind))
-        .merge(assets::routes())
-        .with_state(web.pages.clone());
-
-    let mut router = Router::new().route("/healthz", get(health::healthz));
-    router = if web.path_prefix.is_empty() {
+        .merge(public::routes())
+        .merge(problems::routes())
+        .merge(assets::routes());
+    let prefix = web.app.config.server.base_url.path_prefix().to_owned();
+    // Probes ask this process itself, whatever proxy stands in front of readers.
+    let mut router = health::routes();
+    router = if prefix.is_empty() {
         router.merge(below_prefix)
     } else {
-        router.nest(&web.path_prefix, below_prefix)
-    };
-    surrounded(
         router
-            .fallback(async || AppError::NotFound)
-            .method_not_allowed_fallback(async || AppError::MethodNotAllowed),
-        web,
-    )
+            .nest(&prefix, below_prefix)
+            // Nesting leaves out the folder itself with its slash.
+            .route(&format!("{prefix}/"), public::front_page())
+    };
+    let router = router
+        .fallback(async || AppError::NotFound)
+        .method_not_allowed_fallback(async || AppError::MethodNotAllowed);
+    surrounded(router, &web).with_state(web)
 }
 
-fn surrounded(router: Router, web: &Web) -> Router {
+fn surrounded(router: Router<Web>, web: &Web) -> Router<Web> {
+    let server = &web.app.config.server;
     let surroundings = Surroundings {
         pages: web.pages.clone(),
-        ids: web.ids.clone(),
-        trusted_proxies: web.trusted_proxies.clone(),
+        base_url: server.base_url.clone(),
+        ids: web.app.ids.clone(),
+        trusted_proxies: server.trusted_proxies.as_slice().into(),
     };
     router
         .layer(CatchPanicLayer::custom(after_panic))
-        .layer(middleware::from_fn_with_state(web.request_timeout, in_time))
         .layer(middleware::from_fn_with_state(
-            Https(web.is_https),
+            server.request_timeout,
+            in_time,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Https(server.base_url.is_https()),
             security::every_answer,
         ))
         .layer(middleware::from_fn_with_state(surroundings, surround))
@@ -112,17 +151,4 @@ fn after_panic(payload: Box<dyn Any + Send>) -> Response {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no words");
     AppError::Internal(format!("a handler panicked: {words}").into()).into_response()
-}
-
-/// Where the `type` of a problem leads: what this kind of error means.
-async fn problem_kind(
-    State(pages): State<Arc<Pages>>,
-    Extension(Locale(locale)): Extension<Locale>,
-    Path(kind): Path<String>,
-) -> Result<Response, AppError> {
-    if !KINDS.contains(&kind.as_str()) {
-        return Err(AppError::NotFound);
-    }
-    let page = ErrorPage::of_kind(&kind, &locale, &pages);
-    pages.answer(StatusCode::OK, &locale, None, &page)
 }

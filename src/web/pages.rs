@@ -170,6 +170,7 @@ mod tests {
     }
 
     /// Every page with what it shows at its fullest, and its name.
+    #[expect(clippy::too_many_lines, reason = "one sample for each page")]
     fn samples(pages: &Pages, name: &str) -> Vec<(&'static str, String)> {
         fn show<P: Page>(pages: &Pages, masthead: Option<&Masthead>, page: &P) -> String {
             pages.render("en", masthead, page).unwrap()

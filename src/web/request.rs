@@ -20,6 +20,7 @@ use super::error::{AppError, FieldError, Unpresented};
 use super::pages::{Page, Pages};
 use super::redact::redacted_path;
 use super::server::Peer;
+use crate::config::BaseUrl;
 use crate::id::Ids;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,6 +29,7 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) pages: Arc<Pages>,
+    pub(super) base_url: BaseUrl,
     pub(super) ids: Ids,
     pub(super) trusted_proxies: Arc<[IpNet]>,
 }
@@ -67,7 +69,7 @@ pub(super) async fn surround(
     let span = tracing::info_span!("request", request.id = %asked.id, http.method = %method, http.path = %path);
     async {
         let response = next.run(request).await;
-        let mut response = present(response, &asked, &surroundings.pages);
+        let mut response = present(response, &asked, &surroundings);
         if let Ok(id) = HeaderValue::from_str(&asked.id) {
             response.headers_mut().insert(X_REQUEST_ID.clone(), id);
         }
@@ -118,7 +120,7 @@ fn log(method: &Method, path: &str, status: StatusCode, took: std::time::Duratio
 }
 
 /// Puts an error into words; any other answer stays as it is.
-fn present(mut response: Response, asked: &Asked, pages: &Pages) -> Response {
+fn present(mut response: Response, asked: &Asked, surroundings: &Surroundings) -> Response {
     response
         .headers_mut()
         .append(VARY, HeaderValue::from_static("accept, accept-language"));
@@ -127,9 +129,9 @@ fn present(mut response: Response, asked: &Asked, pages: &Pages) -> Response {
     };
     log_failure(&error);
     let words = if asked.wants_json {
-        problem(&error, asked, pages)
+        problem(&error, asked, surroundings)
     } else {
-        error_page(&error, asked, pages)
+        error_page(&error, asked, &surroundings.pages)
     };
     let (body_parts, body) = words.into_parts();
     let (mut parts, _) = response.into_parts();
@@ -167,13 +169,14 @@ struct Problem<'a> {
     errors: &'a [FieldError],
 }
 
-fn problem(error: &AppError, asked: &Asked, pages: &Pages) -> Response {
+fn problem(error: &AppError, asked: &Asked, surroundings: &Surroundings) -> Response {
     let text = |part: &str| {
         let key = format!("error-{}-{part}", error.kind());
-        pages.texts().get(&asked.locale, &key, &[])
+        surroundings.pages.texts().get(&asked.locale, &key, &[])
     };
+    let kind = format!("/problems/{}", error.kind());
     let problem = Problem {
-        r#type: pages.link(&format!("/problems/{}", error.kind())),
+        r#type: surroundings.base_url.join(&kind),
         title: text("title"),
         status: error.status().as_u16(),
         detail: error.detail().unwrap_or_else(|| text("text")),

@@ -192,8 +192,8 @@ async fn serve_connection(connection: Connection) {
         biased;
         ended = served.as_mut() => Some(ended),
         () = idle.must_close() => None,
-        () = stop.cancelled() => drain(served.as_mut(), &limits).await,
-        () = tokio::time::sleep(limits.connection_age) => drain(served.as_mut(), &limits).await,
+        () = stop.cancelled() => drain(served.as_mut(), &idle, &limits).await,
+        () = tokio::time::sleep(limits.connection_age) => drain(served.as_mut(), &idle, &limits).await,
     };
     idle.work();
     if let Some(Err(error)) = ended {
@@ -201,12 +201,24 @@ async fn serve_connection(connection: Connection) {
     }
 }
 
-/// Ends an idle connection at once and one at work after its answer; `None` when that took too long.
-async fn drain<F>(mut served: std::pin::Pin<&mut F>, limits: &Limits) -> Option<hyper::Result<()>>
+/// Ends an idle connection soon and one at work after its answer; `None` when that took too long.
+async fn drain<F>(
+    mut served: std::pin::Pin<&mut F>,
+    idle: &IdleConnection,
+    limits: &Limits,
+) -> Option<hyper::Result<()>>
 where
     F: Future<Output = hyper::Result<()>> + Graceful,
 {
     served.as_mut().graceful_shutdown();
+    // A request that is just arriving gets a moment; half a head that never ends holds nobody up.
+    let moment = Duration::from_secs(1).min(limits.drain);
+    if let Ok(ended) = tokio::time::timeout(moment, served.as_mut()).await {
+        return Some(ended);
+    }
+    if idle.is_waiting() {
+        return None;
+    }
     tokio::time::timeout(limits.drain, served).await.ok()
 }
 

@@ -1,6 +1,138 @@
 //! Background work: loops without rules.
-
-pub mod sender;
+//!
+//! The scheduler looks, once a second, at what the time asks for; the sender sends. Neither holds any state that the
+//! database does not have: a process that dies is followed by another that goes on.
 
 mod queue;
 mod seat;
+
+pub mod cleanup;
+pub mod mailroom;
+pub mod scheduler;
+pub mod sender;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::db::WorkerLock;
+use crate::deliveries::Leases;
+use crate::deliveries::worker::Worker;
+use crate::issues::render::Renderer;
+use crate::smtp::channel::{Channel, ChannelError};
+
+use mailroom::ServiceMailroom;
+use sender::{Parts, Sender};
+
+/// Between two looks of the scheduler.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two rounds of cleaning.
+const CLEANUP: Duration = Duration::from_hours(1);
+/// Between two looks whether the lock is still held.
+const LOCK_CHECK: Duration = Duration::from_secs(10);
+
+/// Why a worker cannot start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// There is nowhere to send mail to.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// What workers before left behind cannot be taken back.
+    #[error("the database did not answer as it should")]
+    Db(#[from] sqlx::Error),
+}
+
+/// A worker that has taken back what others left behind, and has not begun.
+pub struct Prepared {
+    app: Arc<App>,
+    sender: Sender,
+}
+
+/// Recovers what workers before left behind. Only for the holder of the lock.
+pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
+    let channel = Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone())?;
+    if let Channel::Outbox(outbox) = &channel {
+        let folder = outbox.folder().display();
+        tracing::warn!(%folder, "NO MAIL LEAVES THIS MACHINE: smtp.url is not set, so mails are written to {folder}");
+    }
+    let leases = Leases::from_settings(&app.config.delivery);
+    let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
+    let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
+    let sender = Sender::new(Parts::of(&app, worker, channel, mailroom));
+    Ok(Prepared { app, sender })
+}
+
+impl Prepared {
+    /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost.
+    pub async fn run(self, lock: WorkerLock, stop: CancellationToken) {
+        let renderer = Arc::new(Renderer::of(&self.app));
+        tokio::join!(
+            self.sender.run(stop.clone()),
+            stop.run_until_cancelled(schedule(&self.app, &renderer)),
+            stop.run_until_cancelled(clean(&self.app)),
+            stop.run_until_cancelled(keep(lock, &stop)),
+        );
+    }
+
+    /// Does everything that can be done now, and comes back when nothing more can. For commands and tests.
+    pub async fn run_until_idle(&self) -> sqlx::Result<()> {
+        let renderer = Arc::new(Renderer::of(&self.app));
+        loop {
+            let steps = tick(&self.app, &renderer).await?;
+            self.sender.run_until_idle().await;
+            if steps == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn schedule(app: &Arc<App>, renderer: &Arc<Renderer>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = tick(app, renderer).await {
+            tracing::error!(error = %error, "The scheduler cannot work now; it looks again in a second");
+        }
+    }
+}
+
+/// One look: feeds, articles, slots, issues, in the order in which they feed one another. How much was done.
+async fn tick(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
+    let mut steps = scheduler::poll_feeds_due(app, &app.fetcher).await?;
+    steps += scheduler::release_due(app).await?;
+    steps += scheduler::make_issues_due(app).await?;
+    let advanced = scheduler::advance_issues(app, renderer).await?;
+    if advanced > 0 {
+        app.queued.notify_one();
+    }
+    Ok(steps + advanced)
+}
+
+async fn clean(app: &App) {
+    let mut ticks = interval(CLEANUP);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = cleanup::run(app).await {
+            tracing::warn!(error = %error, "What is outdated cannot be removed now");
+        }
+    }
+}
+
+/// A lock that was lost means that another worker may begin: this one ends.
+async fn keep(mut lock: WorkerLock, stop: &CancellationToken) {
+    let mut ticks = interval(LOCK_CHECK);
+    loop {
+        ticks.tick().await;
+        if !lock.is_held().await {
+            tracing::error!(
+                "The worker's lock was lost: the database ended its session. This worker stops"
+            );
+            stop.cancel();
+        }
+    }
+}

@@ -2,18 +2,37 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+/// The program as an operator runs it: data, words and exit codes.
+mod cli;
+/// The link in the confirmation mail: one press, one subscription, however often.
+mod confirm;
+
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
+/// From a site's feed to numbered articles, each once.
+mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// The accept loop and what clients may not do to it: slow, many, forged.
+mod http;
+/// Composing, preparing, releasing and previewing issues.
+mod issues;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// What every page is made of, and how errors look.
+mod pages;
+/// The form: the same answer for everybody, and what becomes of its mail.
+mod signup;
+/// Due slots: each is settled once, visibly.
+mod slots;
 /// The dialogue with a relay, over real sockets: what each fault does to the message and to the relay.
 mod smtp;
 mod support;
 /// What the compiler does not hold: where SQL may stand, file sizes, documents that name what exists.
 mod tidy;
+/// One-click and the page: leaving always works, at once.
+mod unsubscribe;

@@ -15,9 +15,11 @@ fn new(slug: &str) -> NewNewsletter {
         reply_to: None,
         postal_address: Some("1 Main Street\n12345 Town".to_owned()),
         locale: "en".to_owned(),
-        timezone: "Europe/Berlin".parse().unwrap(),
-        default_cadence: Cadence::Daily,
-        local_time: "07:00".parse().unwrap(),
+        schedule: NewSchedule::usual(
+            Cadence::Daily,
+            "07:00".parse().unwrap(),
+            "Europe/Berlin".parse().unwrap(),
+        ),
         form_origins: vec!["https://example.org".to_owned()],
     }
 }

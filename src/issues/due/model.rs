@@ -339,9 +339,9 @@ impl Reader {
         while !self.open.is_empty() && random.random_bool(0.9) {
             let open = self.open.remove(0);
             if random.random_bool(0.97) {
-                self.arrive(&open)
+                self.arrive(&open);
             } else {
-                self.give_up(open)
+                self.give_up(open);
             }
         }
     }

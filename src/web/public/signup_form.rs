@@ -53,14 +53,15 @@ pub struct Fault {
 }
 
 impl SignupForm {
-    /// Adds what is wrong with `field`, to the summary and beside the field.
+    /// Adds what is wrong with `field`, to the summary and beside the field. Faults of fields that the page does not
+    /// show stand beside the address.
     #[must_use]
-    pub fn with_fault(mut self, field: &'static str, message: String) -> Self {
-        match field {
-            "newsletter" => self.newsletter_error = Some(message.clone()),
-            // Faults of fields that the page does not show stand beside the one it always shows.
-            _ => self.email_error = Some(message.clone()),
-        }
+    pub fn with_fault(mut self, field: &str, message: String) -> Self {
+        let (field, beside) = match field {
+            "newsletter" => ("newsletter", &mut self.newsletter_error),
+            _ => ("email", &mut self.email_error),
+        };
+        beside.get_or_insert_with(|| message.clone());
         self.errors.push(Fault { field, message });
         self
     }

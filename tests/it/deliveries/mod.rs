@@ -1,3 +1,4 @@
+mod desk;
 mod press;
 
 /// Readers who leave at each state of their delivery.

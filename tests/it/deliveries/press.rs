@@ -9,25 +9,24 @@ use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::config::{InDoubt, RelayTls};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
-use paperround::deliveries::mailroom::{Decision, Mail, MailError, Mailroom};
 use paperround::deliveries::operate::{self, Summary};
 use paperround::deliveries::worker::Worker;
-use paperround::deliveries::{Claimed, Kind, Leases, State};
+use paperround::deliveries::{Kind, Leases, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,
 };
-use paperround::newsletters::add::{self, NewNewsletter};
+use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, store};
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
 use paperround::smtp::deadlines::Deadlines;
 use paperround::smtp::relay::{Relay, Reuse};
 use paperround::smtp::relay_config::{EhloName, RelayConfig};
-use paperround::smtp::wire::Wire;
 use paperround::worker::sender::{Pace, Parts, Sender};
 use paperround::{read_db, write_db};
 use sqlx::types::Json;
 
+use super::desk::Desk;
 use crate::support::TestApp;
 use crate::support::smtp_server::SmtpServer;
 
@@ -102,9 +101,11 @@ impl Press {
             reply_to: None,
             postal_address: None,
             locale: "en".to_owned(),
-            timezone: "Europe/Berlin".parse().unwrap(),
-            default_cadence: Cadence::Daily,
-            local_time: "07:00".parse().unwrap(),
+            schedule: NewSchedule::usual(
+                Cadence::Daily,
+                "07:00".parse().unwrap(),
+                "Europe/Berlin".parse().unwrap(),
+            ),
             form_origins: Vec::new(),
         };
         let newsletter = add::newsletter(app, new).await.unwrap().id;
@@ -508,52 +509,5 @@ pub(crate) fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
-    }
-}
-
-/// Decides and makes mails as the test says.
-#[derive(Default)]
-pub(crate) struct Desk {
-    /// What notices become; as they are, when empty.
-    pub(crate) decision: Mutex<Option<Decision>>,
-    /// Addresses whose mail cannot be made, and those at which the program fails.
-    pub(crate) unmakeable: Mutex<Vec<String>>,
-    pub(crate) panics: Mutex<Vec<String>>,
-}
-
-impl Mailroom for Desk {
-    fn decide<'a>(
-        &'a self,
-        _tx: &'a mut Tx<'_>,
-        notice: &'a Claimed,
-        _now: Timestamp,
-    ) -> BoxFuture<'a, sqlx::Result<Decision>> {
-        let as_it_is = Decision::Send {
-            kind: notice.kind,
-            subscription_id: notice.subscription_id,
-            suppression_keys: vec![b"key".to_vec()],
-        };
-        let decision = self.decision.lock().unwrap().clone();
-        Box::pin(async move { Ok(decision.unwrap_or(as_it_is)) })
-    }
-
-    fn mail<'a>(&'a self, claimed: &'a Claimed) -> BoxFuture<'a, Result<Mail, MailError>> {
-        Box::pin(async move {
-            let recipient = &claimed.recipient;
-            if self.unmakeable.lock().unwrap().contains(recipient) {
-                return Err(MailError::Fail("the template is broken".to_owned()));
-            }
-            let panics = self.panics.lock().unwrap().contains(recipient);
-            assert!(!panics, "on purpose");
-            let message = format!(
-                "From: news@example.org\r\nTo: {recipient}\r\nMessage-ID: <{}@example.org>\r\n\r\nNews.\r\n",
-                claimed.id
-            );
-            Ok(Mail {
-                sender: "news@example.org".parse().unwrap(),
-                recipient: recipient.parse().unwrap(),
-                wire: Wire::parse(message).unwrap(),
-            })
-        })
     }
 }

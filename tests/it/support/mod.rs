@@ -3,14 +3,23 @@
 mod app;
 mod database;
 pub(crate) mod feed_server;
+pub(crate) mod http;
+mod people;
+mod program;
+mod rows;
 pub(crate) mod smtp_server;
 
 pub(crate) use app::TestApp;
 pub(crate) use database::Engine;
+pub(crate) use program::Program;
 
 /// The test file imports `TestApp` beside it. Makes `name::sqlite` and, with the feature `test-postgres`, `name::postgres` of one body.
 macro_rules! db_test {
     ($(#[$attribute:meta])* $name:ident, async |$app:ident: &TestApp| $body:block) => {
+        $crate::support::db_test!($(#[$attribute])* $name, [], async |$app: &TestApp| $body);
+    };
+    // with settings: [("signup.client_limits", "100/1h")]
+    ($(#[$attribute:meta])* $name:ident, $settings:expr, async |$app:ident: &TestApp| $body:block) => {
         $(#[$attribute])*
         mod $name {
             use super::*;
@@ -19,13 +28,13 @@ macro_rules! db_test {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                $crate::support::run($crate::support::Engine::Sqlite, body).await;
+                $crate::support::run($crate::support::Engine::Sqlite, &$settings, body).await;
             }
 
             #[cfg(feature = "test-postgres")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                $crate::support::run($crate::support::Engine::Postgres, body).await;
+                $crate::support::run($crate::support::Engine::Postgres, &$settings, body).await;
             }
         }
     };
@@ -33,8 +42,12 @@ macro_rules! db_test {
 pub(crate) use db_test;
 
 /// Starts an app on `engine`, runs `body` and looks after it: see [`TestApp::finish`].
-pub(crate) async fn run(engine: Engine, body: impl AsyncFnOnce(&TestApp)) {
-    let app = TestApp::start(engine).await;
+pub(crate) async fn run(
+    engine: Engine,
+    settings: &[(&str, &str)],
+    body: impl AsyncFnOnce(&TestApp),
+) {
+    let app = TestApp::start_with(engine, settings).await;
     body(&app).await;
     app.finish().await;
 }

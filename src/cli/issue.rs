@@ -1,0 +1,227 @@
+//! `paperround issue`: what went out, and what is going.
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::context::Context;
+use super::exit::{Code, Refused, UsageError};
+use super::operate;
+use super::send::words;
+use super::table::Table;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::deliveries::operate::counts;
+use crate::id::IssueId;
+use crate::issues::{Issue, release, store};
+use crate::newsletters::slots::{self, Outcome};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print a newsletter's issues, and the slots that made none
+    List {
+        /// Which newsletter [default: the only one]
+        newsletter: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Print one issue with its articles
+    Show {
+        /// Its id
+        id: IssueId,
+    },
+    /// Send an issue that was made as a draft
+    Release {
+        /// Its id
+        id: IssueId,
+    },
+    /// Stop an issue where it is
+    Pause(operate::PauseArgs),
+    /// Let a paused issue go on
+    Resume {
+        /// Its id
+        id: IssueId,
+    },
+    /// End an issue for good; what is not sent yet is not sent
+    Cancel(operate::CancelArgs),
+    /// Try the failed mails of an issue again
+    Retry {
+        /// Its id
+        id: IssueId,
+    },
+    /// Say what became of mails that are held because the relay's reply was lost
+    Decide(operate::DecideArgs),
+}
+
+pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Code> {
+    let app = context.app().await?;
+    match command {
+        Command::List { newsletter, limit } => {
+            list(&app, newsletter.as_deref(), limit, context).await?;
+        }
+        Command::Show { id } => show(&app, id, context).await?,
+        Command::Release { id } => {
+            let issue = find(&app, id).await?;
+            if !release::allow(&app, id).await? {
+                return Err(Refused(format!(
+                    "issue {} cannot be released: it is {}",
+                    issue.number, issue.state
+                ))
+                .into());
+            }
+            context.terminal.say(&format!(
+                "Issue {} is released. The running service sends it.",
+                issue.number
+            ));
+        }
+        Command::Pause(args) => operate::pause(&app, args, context).await?,
+        Command::Resume { id } => operate::resume(&app, id, context).await?,
+        Command::Cancel(args) => operate::cancel(&app, args, context).await?,
+        Command::Retry { id } => operate::retry(&app, id, context).await?,
+        Command::Decide(args) => operate::decide(&app, args, context).await?,
+    }
+    app.db.close().await;
+    Ok(Code::Done)
+}
+
+/// The issue of this id.
+pub(super) async fn find(app: &App, id: IssueId) -> anyhow::Result<Issue> {
+    let issue = store::issues::by_id(&app.db, id)
+        .await
+        .context("cannot read the issue")?;
+    issue.ok_or_else(|| {
+        UsageError(format!(
+            "there is no issue {id}: see `paperround issue list`"
+        ))
+        .into()
+    })
+}
+
+async fn list(app: &App, slug: Option<&str>, limit: u32, context: &Context) -> anyhow::Result<()> {
+    let newsletter = context.newsletter(app, slug).await?;
+    let issues =
+        store::issues::of_newsletter(&app.db, newsletter.id, None, i64::from(limit)).await?;
+    let slots = slots::recent(&app.db, newsletter.id, limit).await?;
+    let silent = slots.iter().filter(|slot| slot.issue_id.is_none());
+    if context.terminal.json {
+        return context.terminal.json(&serde_json::json!({
+            "issues": issues.iter().map(shown).collect::<Vec<_>>(),
+            "slots_without_issue": silent.collect::<Vec<_>>(),
+        }));
+    }
+    // Issues and silent slots in one list, newest first.
+    let mut rows: Vec<(Timestamp, [String; 6])> = Vec::new();
+    for issue in &issues {
+        let state = if issue.paused_at.is_some() {
+            format!("{}, paused", issue.state)
+        } else {
+            issue.state.to_string()
+        };
+        let subject = issue
+            .subject
+            .clone()
+            .or_else(|| issue.state_reason.clone())
+            .unwrap_or_default();
+        rows.push((
+            issue.due_at,
+            [
+                minute(issue.due_at),
+                issue.number.to_string(),
+                issue.cadences.to_string(),
+                state,
+                issue.queued.to_string(),
+                subject,
+            ],
+        ));
+    }
+    for slot in silent {
+        let why = match slot.outcome {
+            Outcome::Issue => "no issue",
+            Outcome::NothingNew => "nothing new",
+            Outcome::Missed => "missed: the service was down",
+            Outcome::BelowMinimum => "below the minimum of articles",
+        };
+        let dash = || "-".to_owned();
+        rows.push((
+            slot.due_at,
+            [
+                minute(slot.due_at),
+                dash(),
+                slot.cadence.to_string(),
+                why.to_owned(),
+                dash(),
+                String::new(),
+            ],
+        ));
+    }
+    rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let mut table = Table::new(&["due", "no.", "serves", "state", "mails", "subject"]);
+    rows.into_iter()
+        .take(limit as usize)
+        .for_each(|(_, row)| table.row(row));
+    context.terminal.data(&table.text())
+}
+
+async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
+    let issue = find(app, id).await?;
+    let articles = store::articles::of_issue(&app.db, id).await?;
+    let counts = counts(&app.db, id).await?;
+    if context.terminal.json {
+        let mut value = shown(&issue);
+        value["deliveries"] = serde_json::json!(counts);
+        value["articles"] = articles
+            .iter()
+            .map(|article| {
+                serde_json::json!({
+                    "id": article.id, "seq": article.content.seq, "title": article.content.title,
+                    "url": article.content.url, "decision": article.decision, "reason": article.reason,
+                })
+            })
+            .collect();
+        return context.terminal.json(&value);
+    }
+    context
+        .terminal
+        .say(&format!("{}: {}.", words(&issue), operate::tally(&counts)));
+    context.terminal.say(&format!(
+        "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
+        issue.cadences.0, issue.candidates, issue.queued, issue.excluded
+    ));
+    let mut table = Table::new(&["no.", "decision", "title", "reason"]);
+    for article in articles {
+        table.row([
+            article.content.seq.to_string(),
+            article.decision.to_string(),
+            article.content.title,
+            article.reason.unwrap_or_default(),
+        ]);
+    }
+    context.terminal.data(&table.text())
+}
+
+fn minute(at: Timestamp) -> String {
+    at.in_zone(jiff::tz::TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M UTC")
+        .to_string()
+}
+
+fn shown(issue: &Issue) -> serde_json::Value {
+    serde_json::json!({
+        "id": issue.id,
+        "number": issue.number,
+        "kind": issue.kind,
+        "cadences": issue.cadences.0,
+        "due_at": issue.due_at,
+        "state": issue.state,
+        "state_reason": issue.state_reason,
+        "paused_at": issue.paused_at,
+        "pause_reason": issue.pause_reason,
+        "subject": issue.subject,
+        "candidates": issue.candidates,
+        "queued": issue.queued,
+        "excluded": issue.excluded,
+        "prepared_at": issue.prepared_at,
+        "released_at": issue.released_at,
+        "finished_at": issue.finished_at,
+    })
+}

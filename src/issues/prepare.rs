@@ -1,0 +1,392 @@
+//! Preparing: readers in chunks; variants, deliveries and moved interests of a chunk are one transaction.
+//!
+//! A crash resumes behind the last chunk. The walk is recomputed from the database, variants that are there are taken
+//! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::render::{Renderer, Variant, VariantError};
+use super::store::prepared::{ChunkCounts, InterestMove, NewDelivery};
+use super::walk::{Contents, MailKey, Plan, Reader};
+use super::{Issue, IssueState, store};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::id::{Ids, IssueId, SubscriptionId, VariantId};
+use crate::newsletters::Newsletter;
+use crate::subscribers::email_address::{AddressRules, EmailAddress};
+
+/// Readers of one chunk: few enough that the one writer of SQLite is free again soon.
+pub const CHUNK: usize = 1000;
+/// How often a chunk is read again because a reader changed meanwhile.
+const ATTEMPTS: usize = 10;
+/// More variants than this are worth a word to the operator.
+const MANY_VARIANTS: usize = 1000;
+
+/// What [`step`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One more chunk is done.
+    Chunk(ChunkCounts),
+    /// Everybody was looked at: the issue is prepared.
+    Prepared,
+    /// The issue is not preparing, or is prepared already.
+    Nothing,
+}
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The issue cannot be rendered, now or later: it fails.
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    /// Try again later.
+    #[error("readers kept changing while they were prepared")]
+    Contended,
+    /// Try again later.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Prepares the next chunk of at most `chunk` readers, or finishes the walk.
+pub async fn step(
+    app: &App,
+    renderer: &Arc<Renderer>,
+    issue: IssueId,
+    chunk: usize,
+) -> Result<Step, PrepareError> {
+    for _ in 0..ATTEMPTS {
+        let Some(job) = Job::load(app, renderer, issue).await? else {
+            return Ok(Step::Nothing);
+        };
+        match job.chunk(app, chunk).await? {
+            Some(done) => return Ok(done),
+            None => {
+                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
+            }
+        }
+    }
+    Err(PrepareError::Contended)
+}
+
+/// An issue in preparation, with what its chunks share.
+struct Job {
+    issue: Arc<Issue>,
+    newsletter: Arc<Newsletter>,
+    contents: Arc<Contents>,
+    renderer: Arc<Renderer>,
+}
+
+impl Job {
+    async fn load(
+        app: &App,
+        renderer: &Arc<Renderer>,
+        id: IssueId,
+    ) -> Result<Option<Self>, PrepareError> {
+        let issue = store::issues::by_id(&app.db, id).await?;
+        let open =
+            |issue: &Issue| issue.state == IssueState::Preparing && issue.prepared_at.is_none();
+        let Some(issue) = issue.filter(open) else {
+            return Ok(None);
+        };
+        let newsletter = crate::newsletters::store::by_id(&app.db, issue.newsletter_id).await?;
+        let newsletter = newsletter.ok_or(sqlx::Error::RowNotFound)?;
+        let articles = store::articles::of_issue(&app.db, id).await?;
+        let cutoff = issue.cutoff_seq.unwrap_or(0);
+        Ok(Some(Self {
+            contents: Arc::new(Contents::new(issue.cadences.0, cutoff, articles)),
+            issue: Arc::new(issue),
+            newsletter: Arc::new(newsletter),
+            renderer: renderer.clone(),
+        }))
+    }
+
+    /// One chunk; `None` when it must be read again.
+    async fn chunk(&self, app: &App, chunk: usize) -> Result<Option<Step>, PrepareError> {
+        let (issue, now) = (&self.issue, app.clock.now());
+        let after = issue
+            .prepared_to
+            .unwrap_or(SubscriptionId(uuid::Uuid::nil()));
+        let limit = i64::try_from(chunk).unwrap_or(i64::MAX);
+        let newsletter = issue.newsletter_id;
+        let mut readers = store::readers::page(&app.db, newsletter, after, limit).await?;
+        let Some(last) = readers.last().map(|reader| reader.subscription) else {
+            return self.finish(app, now).await;
+        };
+        self.supersede(app, after, last, now).await?;
+        store::readers::with_interests(&app.db, newsletter, after, &mut readers).await?;
+
+        let plan = self.contents.plan(
+            &readers,
+            &self.newsletter.locale,
+            self.renderer.texts(),
+            now,
+        );
+        let known = self.known_variants(app, &plan).await?;
+        let missing: Vec<MailKey> = plan
+            .mails
+            .keys()
+            .filter(|key| !known.contains_key(*key))
+            .cloned()
+            .collect();
+        let rendered = self.render(missing).await?;
+        let batch = Batch::new(&plan, known, rendered, &app.ids);
+        self.write(app, batch, last, now).await
+    }
+
+    /// Ends the walk; `None` when another process moved on.
+    async fn finish(&self, app: &App, now: Timestamp) -> Result<Option<Step>, PrepareError> {
+        let (id, from) = (self.issue.id, self.issue.prepared_to);
+        let finished = app
+            .db
+            .write(move |tx| {
+                Box::pin(async move { store::prepared::finish(tx, id, from, now).await })
+            })
+            .await?;
+        let count = store::prepared::variants(&app.db, id).await?.len();
+        if count > MANY_VARIANTS {
+            tracing::warn!(issue.id = %id, variants = count, "Issue {id} has {count} variants");
+        }
+        Ok(finished.then_some(Step::Prepared))
+    }
+
+    /// Takes back what older issues of the same cadences have not sent to these readers: it comes with this one.
+    async fn supersede(
+        &self,
+        app: &App,
+        after: SubscriptionId,
+        last: SubscriptionId,
+        now: Timestamp,
+    ) -> sqlx::Result<()> {
+        let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
+        let cadences = self.issue.cadences.0;
+        let older = store::prepared::superseded_issues(&app.db, newsletter, id, cadences).await?;
+        for older in older {
+            let taken: usize = app
+                .db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        store::prepared::supersede(tx, older, after, last, now).await
+                    })
+                })
+                .await?;
+            if taken > 0 {
+                tracing::info!(issue.id = %older, "{taken} unsent mails of issue {older} come with issue {id}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn known_variants(
+        &self,
+        app: &App,
+        plan: &Plan<'_>,
+    ) -> sqlx::Result<HashMap<MailKey, VariantId>> {
+        let mut known = HashMap::new();
+        for key in plan.mails.keys() {
+            let hash = self.renderer.key(&self.issue, &key.0, &key.1);
+            let id = store::prepared::variant_id(&app.db, self.issue.id, &hash).await?;
+            known.extend(id.map(|id| (key.clone(), id)));
+        }
+        Ok(known)
+    }
+
+    /// Renders on a thread for slow work: a variant takes about a millisecond.
+    async fn render(&self, keys: Vec<MailKey>) -> Result<Vec<(MailKey, Variant)>, PrepareError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (issue, newsletter) = (self.issue.clone(), self.newsletter.clone());
+        let (contents, renderer) = (self.contents.clone(), self.renderer.clone());
+        let work = move || {
+            let render = |key: MailKey| {
+                let of = &contents.articles;
+                let variant = renderer.variant(&issue, &newsletter, of, &key.0, &key.1)?;
+                Ok((key, variant))
+            };
+            keys.into_iter().map(render).collect()
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(variants) => variants,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Writes a chunk; `None` when something of it changed since it was read.
+    async fn write(
+        &self,
+        app: &App,
+        batch: Batch,
+        last: SubscriptionId,
+        now: Timestamp,
+    ) -> Result<Option<Step>, PrepareError> {
+        let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
+        let from = self.issue.prepared_to;
+        let expires_at = now + app.config.delivery.give_up_after;
+        let counts = batch.counts;
+        let written = app
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    batch
+                        .apply(tx, id, newsletter, from, last, now, expires_at)
+                        .await
+                })
+            })
+            .await;
+        match written {
+            Ok(()) => Ok(Some(Step::Chunk(counts))),
+            Err(ChunkError::Changed) => Ok(None),
+            Err(ChunkError::Db(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Everything a chunk writes.
+struct Batch {
+    variants: Vec<(VariantId, Variant)>,
+    recipients: Vec<(VariantId, i64)>,
+    deliveries: Vec<NewDelivery>,
+    moves: Vec<(
+        SubscriptionId,
+        crate::newsletters::Cadence,
+        super::due::Move,
+    )>,
+    counts: ChunkCounts,
+}
+
+/// Why a chunk was rolled back.
+enum ChunkError {
+    Changed,
+    Db(sqlx::Error),
+}
+
+impl From<sqlx::Error> for ChunkError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl Batch {
+    fn new(
+        plan: &Plan<'_>,
+        known: HashMap<MailKey, VariantId>,
+        rendered: Vec<(MailKey, Variant)>,
+        ids: &Ids,
+    ) -> Self {
+        let mut variant_ids = known;
+        let mut variants = Vec::with_capacity(rendered.len());
+        for (key, variant) in rendered {
+            let id = ids.next();
+            variant_ids.insert(key, id);
+            variants.push((id, variant));
+        }
+        let mut batch = Self {
+            variants,
+            recipients: Vec::new(),
+            deliveries: Vec::new(),
+            moves: Vec::new(),
+            counts: ChunkCounts::default(),
+        };
+        for (key, readers) in &plan.mails {
+            let variant = variant_ids[key];
+            batch.recipients.push((variant, count(readers.len())));
+            for (reader, moves) in readers {
+                let (recipient, domain_key) = wire_address(&reader.email);
+                batch.deliveries.push(NewDelivery {
+                    id: ids.next(),
+                    subscription: reader.subscription,
+                    variant,
+                    recipient,
+                    domain_key,
+                    given_from: moves.clone(),
+                });
+                batch.add_moves(reader, moves);
+            }
+        }
+        for (reader, moves) in &plan.silent {
+            batch.add_moves(reader, moves);
+        }
+        let excluded = count(plan.silent.len() + plan.paused);
+        let queued = count(batch.deliveries.len());
+        batch.counts = ChunkCounts {
+            candidates: queued + excluded,
+            queued,
+            excluded,
+        };
+        batch
+    }
+
+    fn add_moves(&mut self, reader: &Reader, moves: &[super::due::Move]) {
+        let with_cadence = |moved: &super::due::Move| {
+            (reader.subscription, reader.cadence_of(moved), moved.clone())
+        };
+        self.moves.extend(moves.iter().map(with_cadence));
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row of facts for one transaction"
+    )]
+    async fn apply(
+        self,
+        tx: &mut Tx<'_>,
+        issue: IssueId,
+        newsletter: crate::id::NewsletterId,
+        from: Option<SubscriptionId>,
+        last: SubscriptionId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<(), ChunkError> {
+        // first the row that other processes compare with: who is late does nothing
+        if !store::prepared::advance(tx, issue, from, last, self.counts).await? {
+            return Err(ChunkError::Changed);
+        }
+        for (id, variant) in &self.variants {
+            if !store::prepared::insert_variant(tx, issue, *id, variant).await? {
+                return Err(ChunkError::Changed);
+            }
+        }
+        let moves: Vec<InterestMove<'_>> = self
+            .moves
+            .iter()
+            .map(|(subscription, cadence, moved)| InterestMove {
+                subscription: *subscription,
+                cadence: *cadence,
+                moved,
+            })
+            .collect();
+        if store::prepared::move_interests(tx, &moves).await? != moves.len() as u64 {
+            return Err(ChunkError::Changed);
+        }
+        let inserted = store::prepared::insert_deliveries(
+            tx,
+            issue,
+            newsletter,
+            &self.deliveries,
+            now,
+            expires_at,
+        )
+        .await?;
+        if inserted != self.deliveries.len() as u64 {
+            return Err(ChunkError::Changed);
+        }
+        for (variant, more) in &self.recipients {
+            store::prepared::count_recipients(tx, *variant, *more).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The address for the wire and its domain. One that was stored and cannot be read is held when it is sent, not here.
+fn wire_address(email: &str) -> (String, String) {
+    match EmailAddress::parse(email, AddressRules::STORED) {
+        Ok(address) => (address.to_wire(), address.domain().to_owned()),
+        Err(_) => (email.to_owned(), String::new()),
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,69 @@
+//! Release: the set of deliveries is closed, and they may be claimed.
+
+use super::{Issue, IssueState, store};
+use crate::app::App;
+use crate::id::IssueId;
+
+/// What [`release`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Its deliveries may be claimed now.
+    Sending,
+    /// It had nothing for anyone.
+    Skipped,
+    /// It is not prepared, is paused, or waits for an operator.
+    NotYet,
+}
+
+/// Releases a prepared issue, unless it is paused or waits for an operator.
+pub async fn release(app: &App, id: IssueId) -> sqlx::Result<Released> {
+    let issue = store::issues::by_id(&app.db, id).await?;
+    let ready = |issue: &Issue| {
+        issue.state == IssueState::Preparing
+            && issue.prepared_at.is_some()
+            && issue.release_when_prepared
+            && issue.paused_at.is_none()
+    };
+    let Some(issue) = issue.filter(ready) else {
+        return Ok(Released::NotYet);
+    };
+    let now = app.clock.now();
+    if issue.queued == 0 {
+        let ended = app
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let (from, to) = (IssueState::Preparing, IssueState::Skipped);
+                    let reason = "it had nothing new for any of its readers";
+                    store::issues::end(tx, id, from, to, reason, now).await
+                })
+            })
+            .await?;
+        return Ok(if ended {
+            Released::Skipped
+        } else {
+            Released::NotYet
+        });
+    }
+    let expires_at = now + app.config.delivery.give_up_after;
+    let sending = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move { store::issues::release(tx, id, now, expires_at).await })
+        })
+        .await?;
+    if !sending {
+        return Ok(Released::NotYet);
+    }
+    app.queued.notify_one();
+    let (number, queued) = (issue.number, issue.queued);
+    tracing::info!(issue.id = %id, queued, "Issue {number} ({id}) goes to {queued} readers");
+    Ok(Released::Sending)
+}
+
+/// An operator's word: the issue is released as soon as it is prepared. `false` when it is past that.
+pub async fn allow(app: &App, id: IssueId) -> sqlx::Result<bool> {
+    app.db
+        .write(move |tx| Box::pin(async move { store::issues::allow_release(tx, id).await }))
+        .await
+}

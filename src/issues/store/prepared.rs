@@ -1,0 +1,349 @@
+//! What preparing writes: variants, deliveries, the interests they move, and how far the walk has come.
+
+use sqlx::QueryBuilder;
+use sqlx::types::Json;
+
+use crate::clock::Timestamp;
+use crate::db::{Db, Tx};
+use crate::id::{DeliveryId, IssueId, NewsletterId, SubscriptionId, VariantId};
+use crate::issues::due::Move;
+use crate::issues::render::Variant;
+use crate::newsletters::{Cadence, Cadences};
+use crate::{read_db, write_db};
+
+const SENDING: &str =
+    "SELECT id, cadences FROM issues WHERE newsletter_id = $1 AND state = 'sending' AND id <> $2";
+const SUPERSEDE: &str = "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $4
+     WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3 AND state = 'pending' AND doubt = 0
+     RETURNING subscription_id, given_from";
+// a worker that is none: nobody else writes this row
+const COUNT_SKIPPED: &str = "INSERT INTO issue_counts (issue_id, worker_id, sent, failed, skipped, deferred,
+         in_doubt, held)
+     VALUES ($1, $2, 0, 0, $3, 0, 0, 0)
+     ON CONFLICT (issue_id, worker_id) DO UPDATE SET skipped = issue_counts.skipped + excluded.skipped";
+const VARIANT_ID: &str = "SELECT id FROM variants WHERE issue_id = $1 AND key = $2";
+const INSERT_VARIANT: &str =
+    "INSERT INTO variants (id, issue_id, key, locale, article_ids, subject, message, bytes, recipients)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
+     ON CONFLICT (issue_id, key) DO NOTHING";
+const COUNT_RECIPIENTS: &str = "UPDATE variants SET recipients = recipients + $2 WHERE id = $1";
+const INSERT_DELIVERIES: &str =
+    "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
+         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at,
+         created_at) ";
+const MOVED: &str =
+    "WITH moved (subscription_id, topic_id, start_seq, cadence, given_from, given_to) AS (";
+const MOVE: &str = ") UPDATE interests SET given_seq = moved.given_to FROM moved
+     WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
+       AND interests.start_seq = moved.start_seq AND interests.cadence = moved.cadence
+       AND interests.given_seq = moved.given_from";
+const RETURNED: &str =
+    "WITH moved (subscription_id, topic_id, start_seq, given_from, given_to) AS (";
+const PUT_BACK: &str = ") UPDATE interests SET given_seq = moved.given_from FROM moved
+     WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
+       AND interests.start_seq = moved.start_seq AND interests.given_seq = moved.given_to";
+const ADVANCE: &str = "UPDATE issues SET prepared_to = $3, candidates = candidates + $4, queued = queued + $5,
+         excluded = excluded + $6
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+// the subject that most readers got stands for the issue
+const FINISH: &str = "UPDATE issues SET prepared_at = $3, subject = COALESCE(subject,
+         (SELECT variants.subject FROM variants WHERE variants.issue_id = issues.id
+          ORDER BY variants.recipients DESC, variants.id LIMIT 1))
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+const VARIANTS: &str =
+    "SELECT id, locale, subject, bytes, recipients FROM variants WHERE issue_id = $1
+     ORDER BY recipients DESC, id";
+
+/// Rows of one statement: at most 11 binds each.
+const ROWS: usize = 2000;
+
+/// A delivery of an issue that is to be inserted.
+#[derive(Clone, Debug)]
+pub(in crate::issues) struct NewDelivery {
+    pub(in crate::issues) id: DeliveryId,
+    pub(in crate::issues) subscription: SubscriptionId,
+    pub(in crate::issues) variant: VariantId,
+    pub(in crate::issues) recipient: String,
+    pub(in crate::issues) domain_key: String,
+    pub(in crate::issues) given_from: Vec<Move>,
+}
+
+/// An interest that moves, if it still stands where it was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::issues) struct InterestMove<'a> {
+    pub(in crate::issues) subscription: SubscriptionId,
+    pub(in crate::issues) cadence: Cadence,
+    pub(in crate::issues) moved: &'a Move,
+}
+
+/// A mail of an issue, as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct VariantRow {
+    /// Its id.
+    pub id: VariantId,
+    /// Its language.
+    pub locale: String,
+    /// Its subject.
+    pub subject: String,
+    /// Octets of one copy.
+    pub bytes: i64,
+    /// How many readers get it.
+    pub recipients: i64,
+}
+
+/// Issues of the newsletter that are being sent and whose cadences `cadences` includes.
+pub(in crate::issues) async fn superseded_issues(
+    db: &Db,
+    newsletter: NewsletterId,
+    by: IssueId,
+    cadences: Cadences,
+) -> sqlx::Result<Vec<IssueId>> {
+    let rows: Vec<(IssueId, Json<Cadences>)> = read_db!(db, |conn| sqlx::query_as(SENDING)
+        .bind(newsletter)
+        .bind(by)
+        .fetch_all(conn)
+        .await?);
+    let included = rows
+        .into_iter()
+        .filter(|(_, older)| cadences.includes(older.0));
+    Ok(included.map(|(id, _)| id).collect())
+}
+
+/// Skips the unsent deliveries of `issue` to readers in `(after, last]` and puts their interests back. How many.
+pub(in crate::issues) async fn supersede(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    after: SubscriptionId,
+    last: SubscriptionId,
+    now: Timestamp,
+) -> sqlx::Result<usize> {
+    let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
+        write_db!(tx, |conn| sqlx::query_as(SUPERSEDE)
+            .bind(issue)
+            .bind(after)
+            .bind(last)
+            .bind(now)
+            .fetch_all(conn)
+            .await?);
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let moves: Vec<(SubscriptionId, Move)> = rows
+        .iter()
+        .filter_map(|(subscription, moves)| Some((*subscription, &moves.as_ref()?.0)))
+        .flat_map(|(subscription, moves)| {
+            moves.iter().map(move |moved| (subscription, moved.clone()))
+        })
+        .collect();
+    put_back(tx, &moves).await?;
+    let skipped = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    write_db!(tx, |conn| sqlx::query(COUNT_SKIPPED)
+        .bind(issue)
+        .bind(uuid::Uuid::nil())
+        .bind(skipped)
+        .execute(conn)
+        .await
+        .map(drop))?;
+    Ok(rows.len())
+}
+
+/// Puts interests back to where they stood before a delivery that was never sent, where nothing has moved them since.
+pub async fn put_back(tx: &mut Tx<'_>, moves: &[(SubscriptionId, Move)]) -> sqlx::Result<()> {
+    for rows in moves.chunks(ROWS) {
+        write_db!(tx, |conn| {
+            let mut update = QueryBuilder::new(RETURNED);
+            update.push_values(rows, |mut row, (subscription, moved)| {
+                row.push_bind(*subscription)
+                    .push_bind(moved.topic_id)
+                    .push_bind(moved.start_seq)
+                    .push_bind(moved.given_from)
+                    .push_bind(moved.given_to);
+            });
+            update.push(PUT_BACK);
+            update.build().persistent(false).execute(conn).await?;
+        });
+    }
+    Ok(())
+}
+
+/// The variant of an issue with this key.
+pub(in crate::issues) async fn variant_id(
+    db: &Db,
+    issue: IssueId,
+    key: &[u8; 32],
+) -> sqlx::Result<Option<VariantId>> {
+    read_db!(db, |conn| sqlx::query_scalar(VARIANT_ID)
+        .bind(issue)
+        .bind(&key[..])
+        .fetch_optional(conn)
+        .await)
+}
+
+/// Inserts a variant; `false` when the issue has one of this key.
+pub(in crate::issues) async fn insert_variant(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    id: VariantId,
+    variant: &Variant,
+) -> sqlx::Result<bool> {
+    let bytes = i64::try_from(variant.encoded.wire_bytes()).unwrap_or(i64::MAX);
+    let rows = write_db!(tx, |conn| sqlx::query(INSERT_VARIANT)
+        .bind(id)
+        .bind(issue)
+        .bind(&variant.key[..])
+        .bind(&variant.language)
+        .bind(Json(&variant.articles))
+        .bind(&variant.rendered.subject)
+        .bind(variant.encoded.to_bytes())
+        .bind(bytes)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    Ok(rows == 1)
+}
+
+/// Adds to the number of readers of a variant.
+pub(in crate::issues) async fn count_recipients(
+    tx: &mut Tx<'_>,
+    variant: VariantId,
+    more: i64,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(COUNT_RECIPIENTS)
+        .bind(variant)
+        .bind(more)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+/// Inserts pending deliveries. How many: a reader has at most one of an issue.
+pub(in crate::issues) async fn insert_deliveries(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    newsletter: NewsletterId,
+    deliveries: &[NewDelivery],
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<u64> {
+    let mut inserted = 0;
+    for rows in deliveries.chunks(ROWS) {
+        inserted += write_db!(tx, |conn| {
+            let mut insert = QueryBuilder::new(INSERT_DELIVERIES);
+            insert.push_values(rows, |mut row, delivery| {
+                row.push_bind(delivery.id)
+                    .push_bind(issue)
+                    .push_bind(delivery.subscription)
+                    .push_bind(delivery.variant)
+                    .push_bind(newsletter)
+                    .push("'digest'")
+                    .push_bind(delivery.recipient.clone())
+                    .push_bind(delivery.domain_key.clone())
+                    .push_bind(Json(delivery.given_from.clone()))
+                    .push("'pending', 0, 0, 0, 0")
+                    .push_bind(now)
+                    .push_bind(expires_at)
+                    .push_bind(now);
+            });
+            insert.push(" ON CONFLICT (issue_id, subscription_id) DO NOTHING");
+            let done = insert.build().persistent(false).execute(conn).await?;
+            done.rows_affected()
+        });
+    }
+    Ok(inserted)
+}
+
+/// Moves interests that still stand where they were read. How many did.
+pub(in crate::issues) async fn move_interests(
+    tx: &mut Tx<'_>,
+    moves: &[InterestMove<'_>],
+) -> sqlx::Result<u64> {
+    let mut done = 0;
+    for rows in moves.chunks(ROWS) {
+        done += write_db!(tx, |conn| {
+            let mut update = QueryBuilder::new(MOVED);
+            update.push_values(rows, |mut row, interest| {
+                row.push_bind(interest.subscription)
+                    .push_bind(interest.moved.topic_id)
+                    .push_bind(interest.moved.start_seq)
+                    .push_bind(interest.cadence)
+                    .push_bind(interest.moved.given_from)
+                    .push_bind(interest.moved.given_to);
+            });
+            update.push(MOVE);
+            let result = update.build().persistent(false).execute(conn).await?;
+            result.rows_affected()
+        });
+    }
+    Ok(done)
+}
+
+/// What one chunk adds to an issue's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkCounts {
+    /// Active readers looked at.
+    pub candidates: i64,
+    /// Deliveries made.
+    pub queued: i64,
+    /// Readers it had nothing for, or who are paused.
+    pub excluded: i64,
+}
+
+/// Records a chunk; `false` when another process was faster or the issue is not preparing any more.
+pub(in crate::issues) async fn advance(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    from: Option<SubscriptionId>,
+    to: SubscriptionId,
+    counts: ChunkCounts,
+) -> sqlx::Result<bool> {
+    let rows = write_db!(tx, |conn| sqlx::query(ADVANCE)
+        .bind(issue)
+        .bind(from)
+        .bind(to)
+        .bind(counts.candidates)
+        .bind(counts.queued)
+        .bind(counts.excluded)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    Ok(rows == 1)
+}
+
+/// Records that everybody was looked at; `false` as [`advance`].
+pub(in crate::issues) async fn finish(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    from: Option<SubscriptionId>,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let rows = write_db!(tx, |conn| sqlx::query(FINISH)
+        .bind(issue)
+        .bind(from)
+        .bind(now)
+        .execute(conn)
+        .await?
+        .rows_affected());
+    Ok(rows == 1)
+}
+
+/// The variants of an issue, the one most readers get first.
+pub async fn variants(db: &Db, issue: IssueId) -> sqlx::Result<Vec<VariantRow>> {
+    read_db!(db, |conn| sqlx::query_as(VARIANTS)
+        .bind(issue)
+        .fetch_all(conn)
+        .await)
+}
+
+const MESSAGE: &str = "SELECT variants.message, issues.released_at
+     FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
+
+/// A variant's stored message (see `mail::Encoded::from_bytes`) and when its issue was released.
+pub(in crate::issues) async fn message(
+    db: &Db,
+    id: VariantId,
+) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>)>> {
+    read_db!(db, |conn| sqlx::query_as(MESSAGE)
+        .bind(id)
+        .fetch_optional(conn)
+        .await)
+}

@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::newsletters::{Calendar, Missed};
+
+fn instant(text: &str) -> Timestamp {
+    text.parse::<jiff::Timestamp>().unwrap().into()
+}
+
+/// A schedule in UTC, settled up to the start of 2027.
+fn schedule(id: u128, cadence: Cadence, days: &str, time: &str) -> Schedule {
+    Schedule {
+        id: ScheduleId(Uuid::from_u128(id)),
+        newsletter_id: NewsletterId(Uuid::from_u128(1)),
+        cadence,
+        calendar: Calendar::new(
+            days.parse().unwrap(),
+            time.parse().unwrap(),
+            "UTC".parse().unwrap(),
+        ),
+        mode: Mode::Automatic,
+        min_articles: 1,
+        max_cards: 12,
+        min_interval: Duration::from_mins(30),
+        missed: Missed::Latest,
+        max_lateness: Duration::from_hours(12),
+        enabled: true,
+        handled_to: instant("2027-01-01T00:00:00Z"),
+    }
+}
+
+fn planned(schedules: Vec<Schedule>, waiting: Waiting, now: &str) -> Plan {
+    plan(
+        schedules
+            .into_iter()
+            .map(|schedule| (schedule, waiting))
+            .collect(),
+        instant(now),
+    )
+}
+
+fn cadences(due: &DueIssue) -> String {
+    due.slots
+        .iter()
+        .map(|slot| slot.schedule.cadence)
+        .collect::<Cadences>()
+        .to_string()
+}
+
+#[test]
+fn nothing_is_due_before_its_time() {
+    let plan = planned(
+        vec![schedule(1, Cadence::Daily, "all", "07:00")],
+        Waiting::default(),
+        "2027-01-01T06:59:59Z",
+    );
+    assert!(plan.due.is_empty() && plan.missed.is_empty());
+}
+
+#[test]
+fn schedules_due_at_one_instant_make_one_issue() {
+    // 4 January 2027 is a Monday.
+    let mut weekly = schedule(2, Cadence::Weekly, "mon", "07:00");
+    weekly.max_cards = 20;
+    weekly.mode = Mode::Draft;
+    let mut daily = schedule(1, Cadence::Daily, "all", "07:00");
+    daily.handled_to = instant("2027-01-03T12:00:00Z");
+    let plan = planned(
+        vec![daily, weekly],
+        Waiting::default(),
+        "2027-01-04T07:00:01Z",
+    );
+    assert_eq!(plan.due.len(), 1);
+    assert_eq!(cadences(&plan.due[0]), "daily and weekly");
+    assert_eq!(
+        (plan.due[0].max_cards(), plan.due[0].mode()),
+        (20, Mode::Draft)
+    );
+}
+
+#[test]
+fn other_times_and_other_newsletters_make_issues_of_their_own() {
+    let mut other = schedule(3, Cadence::Daily, "all", "07:00");
+    other.newsletter_id = NewsletterId(Uuid::from_u128(2));
+    let schedules = vec![
+        schedule(1, Cadence::Daily, "all", "07:00"),
+        schedule(2, Cadence::Weekly, "fri", "06:00"),
+        other,
+    ];
+    let plan = planned(schedules, Waiting::default(), "2027-01-01T08:00:00Z");
+    assert_eq!(plan.due.len(), 3);
+    assert!(plan.due[0].at < plan.due[1].at, "oldest first");
+}
+
+#[test]
+fn what_was_missed_is_told_apart() {
+    let plan = planned(
+        vec![schedule(1, Cadence::Daily, "all", "07:00")],
+        Waiting::default(),
+        "2027-01-04T08:00:00Z",
+    );
+    let missed: Vec<_> = plan.missed.iter().map(|slot| &slot.name[..10]).collect();
+    assert_eq!(missed, ["2027-01-01", "2027-01-02", "2027-01-03"]);
+    assert_eq!(plan.due[0].slots[0].name, "2027-01-04T07:00 UTC");
+}
+
+#[test]
+fn an_immediate_schedule_waits_for_articles_and_for_its_interval() {
+    let now = "2027-01-01T05:00:00Z";
+    let due = |waiting| {
+        planned(
+            vec![schedule(1, Cadence::Immediate, "all", "07:00")],
+            waiting,
+            now,
+        )
+        .due
+    };
+    let waiting = Waiting {
+        newest_seq: 9,
+        articles: 2,
+        last_at: None,
+    };
+    assert!(
+        due(Waiting {
+            articles: 0,
+            ..waiting
+        })
+        .is_empty()
+    );
+    assert_eq!(due(waiting)[0].slots[0].name, "seq:9");
+    assert!(
+        due(Waiting {
+            last_at: Some(instant("2027-01-01T04:31:00Z")),
+            ..waiting
+        })
+        .is_empty()
+    );
+    assert_eq!(
+        due(Waiting {
+            last_at: Some(instant("2027-01-01T04:30:00Z")),
+            ..waiting
+        })
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn an_immediate_schedule_joins_what_is_due_anyway() {
+    let waiting = Waiting {
+        newest_seq: 9,
+        articles: 2,
+        last_at: None,
+    };
+    let schedules = vec![
+        schedule(1, Cadence::Immediate, "all", "00:00"),
+        schedule(2, Cadence::Daily, "all", "07:00"),
+    ];
+    let plan = planned(schedules, waiting, "2027-01-01T07:00:03Z");
+    assert_eq!(plan.due.len(), 1);
+    assert_eq!(cadences(&plan.due[0]), "immediate and daily");
+}
+
+#[test]
+fn each_cadence_has_its_own_last_cutoff() {
+    let both: Cadences = [Cadence::Daily, Cadence::Weekly].into_iter().collect();
+    let cutoffs = [(Cadences::NONE.with(Cadence::Daily), 9), (both, 5)];
+    assert_eq!(last_cutoff(&cutoffs, Cadence::Daily), 9);
+    assert_eq!(last_cutoff(&cutoffs, Cadence::Weekly), 5);
+    assert_eq!(last_cutoff(&cutoffs, Cadence::Monthly), 0);
+}

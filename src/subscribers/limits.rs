@@ -1,0 +1,117 @@
+//! Counters that survive a restart and hold over several machines.
+//!
+//! A limit is "so many in so long". Hits are counted in buckets of a tenth of the time, so that a window slides and
+//! nobody gets twice the limit at its edge. What is counted is stored under a keyed hash only.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::email_address::EmailKey;
+use super::network::Network;
+use super::store;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::config::Limit;
+use crate::db::Tx;
+use crate::token::KeyRing;
+
+/// One kind of thing that is counted, and how much of it there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Counted<'a> {
+    /// What the limit is for: `signup_client`. Part of the key.
+    pub name: &'static str,
+    /// Whom it is for: a network, an address, or nobody in particular.
+    pub subject: &'a str,
+    /// All of these hold.
+    pub limits: &'a [Limit],
+}
+
+/// A window is this many buckets wide.
+const BUCKETS: u32 = 10;
+
+/// Counts one hit, unless a limit is used up: then nothing is counted and the time to wait is given.
+pub async fn count(
+    tx: &mut Tx<'_>,
+    keys: &KeyRing,
+    counted: Counted<'_>,
+    now: Timestamp,
+) -> sqlx::Result<Result<(), Duration>> {
+    for limit in counted.limits {
+        let key = counted.key(keys, limit);
+        // A bucket counts until its youngest hit is old enough.
+        let since = now - limit.per - bucket(limit);
+        let window = store::hits_since(tx, &key, since).await?;
+        if window.hits >= i64::from(limit.most) {
+            let oldest = window.oldest.unwrap_or(now);
+            let wait = (oldest + limit.per + bucket(limit)).since(now);
+            return Ok(Err(wait));
+        }
+    }
+    for limit in counted.limits {
+        let key = counted.key(keys, limit);
+        store::add_hit(tx, &key, bucket_start(limit, now)).await?;
+    }
+    Ok(Ok(()))
+}
+
+/// Counts a confirmation link that does not exist against `client`'s network; `Err` with the time to wait once it
+/// tried too many.
+pub async fn wrong_token(app: &Arc<App>, client: IpAddr) -> sqlx::Result<Result<(), Duration>> {
+    let work = app.clone();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let counted = Counted {
+                    name: "wrong_token",
+                    subject: &Network::of(client).to_string(),
+                    limits: &work.config.signup.wrong_token_limits,
+                };
+                count(tx, &work.keys, counted, work.clock.now()).await
+            })
+        })
+        .await
+}
+
+impl Counted<'_> {
+    fn key(&self, keys: &KeyRing, limit: &Limit) -> [u8; 32] {
+        let per = limit.per.as_millis();
+        keys.limit_key(&format!("{}\n{per}\n{}", self.name, self.subject))
+    }
+}
+
+/// The mailbox that `key` most likely reaches, for limits only: tags are cut, and where a provider ignores dots they
+/// go too. Never an identity: a tagged address is a consent of its own.
+pub fn mailbox_of(key: &EmailKey) -> String {
+    let (local, domain) = key.as_str().rsplit_once('@').unwrap_or((key.as_str(), ""));
+    let local = local.split('+').next().unwrap_or(local);
+    match domain {
+        "gmail.com" | "googlemail.com" => format!("{}@gmail.com", local.replace('.', "")),
+        _ => format!("{local}@{domain}"),
+    }
+}
+
+fn bucket(limit: &Limit) -> Duration {
+    (limit.per / BUCKETS).max(Duration::from_secs(1))
+}
+
+fn bucket_start(limit: &Limit, now: Timestamp) -> Timestamp {
+    let width = i64::try_from(bucket(limit).as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(now.as_micros().div_euclid(width) * width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variations_of_one_mailbox_count_together() {
+        let check = |key: &str, expect: &str| {
+            assert_eq!(mailbox_of(&EmailKey::from_stored(key.to_owned())), expect);
+        };
+        check("ada@example.org", "ada@example.org");
+        check("ada+news@example.org", "ada@example.org");
+        check("a.d.a+x@googlemail.com", "ada@gmail.com");
+        check("a.da@example.org", "a.da@example.org");
+    }
+}

@@ -1,0 +1,22 @@
+//! All SQL about people, by what it is for.
+
+mod consent;
+mod limits;
+mod notices;
+mod reading;
+mod signups;
+mod subscriptions;
+
+pub(super) use consent::{insert_consent_event, last_consent_hash, lock_subscriber, wording_id};
+pub(super) use limits::{add_hit, hits_since, remove_old_hits};
+pub(super) use notices::{lift_suppression, membership_state, suppressions};
+pub(super) use reading::{consent_of, deliveries_of, interests_of, membership, people_by_key};
+pub(super) use signups::{
+    NewSignup, insert_signup, mark_confirmed, remove_expired_signups, signup, signup_by_id,
+    signup_by_token, signup_to_confirm,
+};
+pub(super) use subscriptions::{
+    NewSubscription, end_interests, end_subscription, insert_subscriber, insert_subscription,
+    key_of_subscriber, lock_subscription, newsletter_of_subscription, revive_subscription,
+    start_interest, subscriber_by_key,
+};

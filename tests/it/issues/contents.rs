@@ -1,0 +1,190 @@
+//! What stands in a mail, and who gets one.
+
+use super::*;
+use crate::support::db_test;
+
+db_test!(
+    fourteen_articles_with_room_for_twelve_cards_all_reach_the_reader,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let ada = reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, (1..=14).map(|n| posted(n, &[])).collect()).await;
+        let sent = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(sent.state, IssueState::Sending);
+        assert_eq!((sent.candidates, sent.queued, sent.excluded), (1, 1, 0));
+        assert!(
+            sent.subject
+                .is_some_and(|subject| subject.contains("Article"))
+        );
+        let rows = deliveries(app, sent.id).await;
+        let mut expected: Vec<usize> = (1..=14).rev().collect();
+        assert_eq!(rows, [(ada, "pending".to_owned(), expected.clone())]);
+        expected.reverse();
+        assert_eq!(given(app, ada).await, [14]);
+        let articles = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+        assert_eq!(articles.len(), 14, "a decision for each article");
+        let again = create(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(again.unwrap(), Created::NothingNew);
+    }
+);
+
+db_test!(
+    daily_and_weekly_due_together_are_one_mail_and_an_article_of_two_topics_comes_once,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let (asia, europe) = (
+            topic(app, &newsletter, "asia").await,
+            topic(app, &newsletter, "europe").await,
+        );
+        let both = [(asia, Cadence::Daily), (europe, Cadence::Weekly)];
+        let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
+        let ben = reader(
+            app,
+            &newsletter,
+            "ben@example.org",
+            &[(all, Cadence::Weekly)],
+            None,
+        )
+        .await;
+        let articles = vec![
+            posted(1, &["asia", "europe"]),
+            posted(2, &["europe"]),
+            posted(3, &[]),
+        ];
+        publish(app, &newsletter, articles).await;
+
+        let daily = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(
+            deliveries(app, daily.id).await,
+            [(ada, "pending".to_owned(), vec![1])]
+        );
+        assert_eq!((daily.candidates, daily.queued, daily.excluded), (2, 1, 1));
+
+        publish(
+            app,
+            &newsletter,
+            vec![posted(4, &["asia"]), posted(5, &["asia", "europe"])],
+        )
+        .await;
+        let cadences = [Cadence::Daily, Cadence::Weekly];
+        let together = send(app, new_issue(&newsletter, &cadences, app.now())).await;
+        // what was not sent of the first comes with the second, which serves its cadence too
+        let expected = [
+            (ada, "pending".to_owned(), vec![5, 4, 2, 1]),
+            (ben, "pending".to_owned(), vec![5, 4, 3, 2, 1]),
+        ];
+        assert_eq!(deliveries(app, together.id).await, expected);
+        assert_eq!(deliveries(app, daily.id).await[0].1, "skipped");
+        assert_eq!(given(app, ada).await, [5, 5]);
+    }
+);
+
+db_test!(
+    an_article_held_while_a_later_one_was_sent_comes_next,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        let mut held = posted(101, &[]);
+        held.published_at = Some(app.now() + Duration::from_hours(24 * 30));
+        let ids = publish(app, &newsletter, vec![held, posted(102, &[])]).await;
+        let first = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(deliveries(app, first.id).await[0].2, [102]);
+        settle_all(app, first.id).await;
+
+        let released = release::release_now(&app.db, newsletter.id, ids[0], app.now()).await;
+        assert!(released.unwrap());
+        let second = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(deliveries(app, second.id).await[0].2, [101]);
+    }
+);
+
+db_test!(
+    a_paused_reader_gets_one_catch_up_and_misses_nothing,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let until = app.now() + Duration::from_hours(48);
+        let daily = [(all, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, Some(until)).await;
+        let ben = reader(app, &newsletter, "ben@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(deliveries(app, first.id).await.len(), 1);
+        assert_eq!((first.queued, first.excluded), (1, 1));
+        settle_all(app, first.id).await;
+        assert_eq!(given(app, ada).await, [0]);
+
+        app.time.advance(Duration::from_hours(72));
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        let expected = [
+            (ada, "pending".to_owned(), vec![2, 1]),
+            (ben, "pending".to_owned(), vec![2]),
+        ];
+        assert_eq!(deliveries(app, second.id).await, expected);
+    }
+);
+
+db_test!(
+    an_issue_without_anything_for_anyone_is_skipped_and_says_so,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let ada = reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(asia, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let skipped = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        assert_eq!(skipped.state, IssueState::Skipped);
+        assert!(skipped.state_reason.is_some());
+        assert_eq!(given(app, ada).await, [1]);
+    }
+);
+
+db_test!(
+    sixty_articles_fit_and_the_way_out_stands_first,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, (1..=60).map(|n| posted(n, &[])).collect()).await;
+        let sent = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        let rows = deliveries(app, sent.id).await;
+        assert_eq!(rows[0].2, (1..=60).rev().collect::<Vec<_>>());
+        let variant = store::prepared::variants(&app.db, sent.id)
+            .await
+            .unwrap()
+            .remove(0);
+        let stored = message(app, variant.id).await;
+        assert!(Encoded::from_bytes(&stored).unwrap().html_bytes() <= 95_000);
+    }
+);

@@ -1,0 +1,260 @@
+//! Slots, chunks, crashes, drafts, refusals, the dry run.
+
+use super::*;
+use crate::support::db_test;
+
+db_test!(
+    a_due_slot_makes_one_issue_however_many_schedulers_look,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 7).await;
+        let all = topic(app, &newsletter, "all").await;
+        reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        app.time.advance(Duration::from_hours(24));
+        let due = slots::find(&app.db, app.now()).await.unwrap().due.remove(0);
+        let (one, two) = tokio::join!(
+            compose::create_due(app, due.clone()),
+            compose::create_due(app, due.clone())
+        );
+        let made = [&one, &two].map(|made| matches!(made, Ok(Created::Issue(_))));
+        assert_eq!(
+            made.iter().filter(|made| **made).count(),
+            1,
+            "{one:?} {two:?}"
+        );
+        let issues = store::issues::of_newsletter(&app.db, newsletter.id, None, 9)
+            .await
+            .unwrap();
+        assert_eq!(issues.len(), 1);
+        assert_eq!(
+            (issues[0].kind, issues[0].max_cards),
+            (IssueKind::Scheduled, 7)
+        );
+        assert_eq!(issues[0].cadences.0, Cadences::NONE.with(Cadence::Daily));
+        assert_eq!(issues[0].due_at, due.at);
+    }
+);
+
+db_test!(
+    a_crash_between_and_within_chunks_resumes_with_the_same_bytes_and_everybody_once,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let asia = topic(app, &newsletter, "asia").await;
+        for n in 0..40 {
+            let topic = if n % 4 == 0 { asia } else { all };
+            let email = format!("reader-{n}@example.org");
+            reader(app, &newsletter, &email, &[(topic, Cadence::Daily)], None).await;
+        }
+        publish(app, &newsletter, vec![posted(1, &[]), posted(2, &["asia"])]).await;
+        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        let Created::Issue(id) = create(app, new).await.unwrap() else {
+            panic!("there is something to send");
+        };
+        let now = app.now();
+        app.db
+            .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
+            .await
+            .unwrap();
+
+        let mut first_bytes = None;
+        for crash in 0..200 {
+            // each time a new process, which dies after some awaits
+            let renderer = Arc::new(Renderer::of(app));
+            let step = prepare::step(app, &renderer, id, 3);
+            let done = tokio::time::timeout(Duration::from_micros(200 * crash), step).await;
+            let variants = store::prepared::variants(&app.db, id).await.unwrap();
+            if let Some(variant) = variants.first() {
+                let bytes = message(app, variant.id).await;
+                let known = first_bytes.get_or_insert((variant.id, bytes.clone()));
+                let again = message(app, known.0).await;
+                assert_eq!(known.1, again);
+            }
+            if matches!(done, Ok(Ok(Step::Prepared))) {
+                break;
+            }
+        }
+        let prepared = issue(app, id).await;
+        assert!(prepared.prepared_at.is_some());
+        assert_eq!((prepared.candidates, prepared.queued), (40, 40));
+        let rows = deliveries(app, id).await;
+        assert_eq!(rows.len(), 40);
+        let variants = store::prepared::variants(&app.db, id).await.unwrap();
+        let recipients: Vec<i64> = variants.iter().map(|variant| variant.recipients).collect();
+        assert_eq!(recipients, [30, 10]);
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        assert_eq!(issue(app, id).await.state, IssueState::Sending);
+    }
+);
+
+db_test!(
+    two_processes_that_prepare_at_once_make_each_delivery_once,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        for n in 0..30 {
+            let email = format!("reader-{n}@example.org");
+            reader(app, &newsletter, &email, &[(all, Cadence::Daily)], None).await;
+        }
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        let Created::Issue(id) = create(app, new).await.unwrap() else {
+            panic!("there is something to send");
+        };
+        let renderer = Arc::new(Renderer::of(app));
+        let processes = [0, 1].map(|_| {
+            let (app, renderer) = (app.app.clone(), renderer.clone());
+            tokio::spawn(async move { advance(&app, &renderer).await })
+        });
+        for process in processes {
+            process.await.unwrap().unwrap();
+        }
+        advance(app, &renderer).await.unwrap();
+        let sent = issue(app, id).await;
+        assert_eq!(sent.state, IssueState::Sending);
+        assert_eq!((sent.candidates, sent.queued), (30, 30));
+        assert_eq!(deliveries(app, id).await.len(), 30);
+    }
+);
+
+db_test!(
+    a_newsletter_without_postal_address_is_refused,
+    async |app: &TestApp| {
+        let mut newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let ada = reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        newsletter.postal_address = None;
+        let newsletter = add::edit(app, newsletter).await.unwrap();
+        let refused = create(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        let refused = refused.expect_err("nothing is sent without an address");
+        assert!(
+            refused.to_string().contains("--postal-address"),
+            "{refused}"
+        );
+
+        // a schedule's issue fails where the operator sees it, and nothing is lost
+        let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        new.kind = IssueKind::Scheduled;
+        let failed = send(app, new).await;
+        assert_eq!(failed.state, IssueState::Failed);
+        assert!(failed.state_reason.unwrap().contains("postal address"));
+        assert_eq!(given(app, ada).await, [0]);
+    }
+);
+
+db_test!(
+    a_preview_shows_what_the_real_issue_then_is_and_stores_nothing,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let asia = topic(app, &newsletter, "asia").await;
+        for n in 0..5 {
+            let email = format!("all-{n}@example.org");
+            reader(app, &newsletter, &email, &[(all, Cadence::Daily)], None).await;
+        }
+        reader(
+            app,
+            &newsletter,
+            "asia@example.org",
+            &[(asia, Cadence::Daily)],
+            None,
+        )
+        .await;
+        reader(
+            app,
+            &newsletter,
+            "weekly@example.org",
+            &[(all, Cadence::Weekly)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, vec![posted(1, &[]), posted(2, &["asia"])]).await;
+        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        let renderer = Renderer::of(app);
+        let shown = preview(app, &renderer, &new).await.unwrap();
+        assert_eq!(
+            (shown.recipients, shown.nothing_for, shown.paused),
+            (6, 1, 0)
+        );
+        assert_eq!(shown.articles.len(), 2);
+        let sample = shown.sample.unwrap();
+        assert!(sample.html.contains("article-002") && sample.text.contains("article-001"));
+        assert!(
+            !sample.html.contains("slot.unsubscribe"),
+            "no mark is shown"
+        );
+        assert!(sample.eml.starts_with(b"From: "));
+
+        let nothing = store::issues::of_newsletter(&app.db, newsletter.id, None, 9).await;
+        assert!(nothing.unwrap().is_empty());
+        let sent = send(app, new).await;
+        let variants = store::prepared::variants(&app.db, sent.id).await.unwrap();
+        let real: Vec<_> = variants
+            .iter()
+            .map(|it| (it.subject.clone(), it.recipients, it.bytes))
+            .collect();
+        let previewed: Vec<_> = shown
+            .variants
+            .iter()
+            .map(|it| {
+                let number = |size: usize| i64::try_from(size).unwrap();
+                (it.subject.clone(), number(it.recipients), number(it.bytes))
+            })
+            .collect();
+        assert_eq!(real, previewed);
+    }
+);
+
+db_test!(
+    a_draft_waits_for_an_operator_and_does_not_grow_old_meanwhile,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        reader(
+            app,
+            &newsletter,
+            "ada@example.org",
+            &[(all, Cadence::Daily)],
+            None,
+        )
+        .await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        new.release_when_prepared = false;
+        let draft = send(app, new).await;
+        assert_eq!(draft.state, IssueState::Preparing);
+        assert!(draft.prepared_at.is_some());
+        app.time.advance(Duration::from_hours(24 * 9));
+        assert!(
+            paperround::issues::release::allow(app, draft.id)
+                .await
+                .unwrap()
+        );
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        let sent = issue(app, draft.id).await;
+        assert_eq!(sent.state, IssueState::Sending);
+        assert_eq!(sent.released_at, Some(app.now()));
+        const EXPIRES: &str = "SELECT expires_at FROM deliveries WHERE issue_id = $1";
+        let expires: Timestamp = read_db!(&app.db, |conn| sqlx::query_scalar(EXPIRES)
+            .bind(draft.id)
+            .fetch_one(conn)
+            .await)
+        .unwrap();
+        assert!(expires > app.now());
+    }
+);

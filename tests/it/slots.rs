@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use paperround::app::App;
+use paperround::clock::Timestamp;
+use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
+use paperround::newsletters::slots::{self, Outcome};
+use paperround::newsletters::{Cadence, Newsletter};
+
+use crate::support::{TestApp, db_test};
+
+/// A newsletter due each day at 07:00 in Berlin.
+async fn newsletter(app: &App) -> Newsletter {
+    let new = NewNewsletter {
+        slug: "world".parse().unwrap(),
+        name: "World".to_owned(),
+        description: String::new(),
+        from_name: "World".to_owned(),
+        from_address: "world@example.org".to_owned(),
+        reply_to: None,
+        postal_address: None,
+        locale: "en".to_owned(),
+        schedule: NewSchedule::usual(
+            Cadence::Daily,
+            "07:00".parse().unwrap(),
+            "Europe/Berlin".parse().unwrap(),
+        ),
+        form_origins: Vec::new(),
+    };
+    add::newsletter(app, new).await.unwrap()
+}
+
+/// What a scheduler does at `now`, without feeds and issues. Gives the names of the slots it settled.
+async fn tick(app: &App, now: Timestamp) -> Vec<String> {
+    let plan = slots::find(&app.db, now).await.unwrap();
+    let mut settled = Vec::new();
+    for slot in plan.missed {
+        app.db
+            .write(move |tx| Box::pin(async move { slots::settle_missed(tx, &slot, now).await }))
+            .await
+            .unwrap();
+    }
+    for due in plan.due {
+        let names: Vec<_> = due.slots.iter().map(|slot| slot.name.clone()).collect();
+        let first = app
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let weighed = slots::weigh(tx, &due).await?;
+                    if slots::settle(tx, &due, &weighed, None, now).await? {
+                        Ok(true)
+                    } else {
+                        Err(sqlx::Error::RowNotFound)
+                    }
+                })
+            })
+            .await
+            .unwrap_or(false);
+        if first {
+            settled.extend(names);
+        }
+    }
+    settled
+}
+
+db_test!(
+    two_schedulers_settle_each_slot_once,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        let mut seen = BTreeSet::new();
+        let days = if cfg!(debug_assertions) { 100 } else { 1000 };
+        for day in 1..=days {
+            let now =
+                app.now() + Duration::from_hours(24) * day + Duration::from_mins(5) * (day % 7);
+            let (one, two) = tokio::join!(tick(app, now), tick(app, now));
+            let mut both = [one, two].concat();
+            assert_eq!(both.len(), 1, "day {day}: {both:?}");
+            assert!(seen.insert(both.remove(0)), "day {day}: settled before");
+        }
+        // The first morning had not been looked at, so it was missed.
+        let recent = slots::recent(&app.db, newsletter.id, 5000).await.unwrap();
+        assert_eq!(
+            recent
+                .iter()
+                .filter(|slot| slot.outcome == Outcome::NothingNew)
+                .count(),
+            days as usize
+        );
+    }
+);
+
+db_test!(
+    a_slot_with_nothing_new_stands_there_visibly,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        // 05:00 UTC is 07:00 in Berlin; the newsletter was made at that moment, so its first slot is tomorrow's.
+        assert!(tick(app, app.now()).await.is_empty());
+        let now = app.now() + Duration::from_hours(24);
+        assert_eq!(tick(app, now).await, ["2026-07-08T07:00 Europe/Berlin"]);
+        assert!(tick(app, now).await.is_empty());
+        let recent = slots::recent(&app.db, newsletter.id, 5).await.unwrap();
+        assert_eq!(recent.len(), 1);
+        assert_eq!(
+            (recent[0].outcome, recent[0].issue_id, recent[0].due_at),
+            (Outcome::NothingNew, None, now)
+        );
+    }
+);
+
+db_test!(
+    slots_missed_while_the_service_was_down_are_recorded,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        let now = app.now() + Duration::from_hours(24 * 4 + 2);
+        assert_eq!(tick(app, now).await, ["2026-07-11T07:00 Europe/Berlin"]);
+        let outcomes: Vec<_> = slots::recent(&app.db, newsletter.id, 9)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|slot| (slot.slot[..10].to_owned(), slot.outcome))
+            .collect();
+        let expect = [
+            ("2026-07-11", Outcome::NothingNew),
+            ("2026-07-10", Outcome::Missed),
+            ("2026-07-09", Outcome::Missed),
+            ("2026-07-08", Outcome::Missed),
+        ];
+        assert_eq!(
+            outcomes,
+            expect.map(|(day, outcome)| (day.to_owned(), outcome))
+        );
+    }
+);
