@@ -73,6 +73,8 @@ struct Machine {
     on_the_wire: Vec<Ready>,
     /// What workers that were taken for dead still hold in their hands.
     zombies: Vec<Ready>,
+    /// What was on the wire when its process was taken for dead, and whether the relay accepted it.
+    unheard: Vec<(Ready, bool)>,
     /// Attempts that came to an end.
     ended: Vec<Ready>,
     copies: HashMap<DeliveryId, i64>,
@@ -107,6 +109,7 @@ impl Machine {
             in_hand: Vec::new(),
             on_the_wire: Vec::new(),
             zombies: Vec::new(),
+            unheard: Vec::new(),
             ended: Vec::new(),
             copies: HashMap::new(),
             marked: HashSet::new(),
@@ -121,7 +124,7 @@ impl Machine {
     }
 
     async fn step(&mut self, press: &Press) {
-        match self.random.random_range(0..26) {
+        match self.random.random_range(0..27) {
             0..5 => self.claim(press).await,
             5..10 => self.mark(press).await,
             10..15 => self.reply(press).await,
@@ -142,7 +145,8 @@ impl Machine {
                 self.is_cancelled = true;
             }
             22 => self.time_passes(press).await,
-            23 | 24 => self.an_ended_attempt_is_repeated(press).await,
+            23 => self.a_late_reply_is_heard(press).await,
+            24 | 25 => self.an_ended_attempt_is_repeated(press).await,
             _ => self.sweep(press).await,
         }
     }
@@ -236,6 +240,29 @@ impl Machine {
         }
     }
 
+    /// The worker that was taken for dead was only slow. Its yes counts always, its no only for its own attempt.
+    async fn a_late_reply_is_heard(&mut self, press: &Press) {
+        let Some((ready, accepted)) = self.unheard.pop() else {
+            return;
+        };
+        let outcome = if accepted {
+            Outcome::Accepted(reply(250))
+        } else {
+            failed(Phase::Dot, Cause::Reply(reply(550)))
+        };
+        let before = press.delivery(ready.claimed.id).await;
+        let settlement = Settlement::of_outcome(&ready.claimed, &outcome, circumstances(press));
+        Self::ledger(press).settle(settlement).await;
+        let after = press.delivery(ready.claimed.id).await;
+        if before.state == State::Transmitting && before.attempt != ready.claimed.attempt {
+            assert_eq!(after, before, "an old reply has settled a new attempt");
+        } else if accepted {
+            assert_eq!(after.state, State::Sent);
+        } else if before.attempt != ready.claimed.attempt {
+            assert_eq!(after, before);
+        }
+    }
+
     /// A message that was delayed, or a commit whose answer was lost: what is over changes nothing.
     async fn an_ended_attempt_is_repeated(&mut self, press: &Press) {
         if self.ended.is_empty() {
@@ -291,9 +318,11 @@ impl Machine {
     /// What was on the wire may have been accepted, or not; nobody will hear of it.
     fn lose_the_process(&mut self) {
         for ready in std::mem::take(&mut self.on_the_wire) {
-            if self.random.random_bool(0.5) {
+            let accepted = self.random.random_bool(0.5);
+            if accepted {
                 *self.copies.entry(ready.claimed.id).or_default() += 1;
             }
+            self.unheard.push((ready, accepted));
         }
         self.zombies.append(&mut self.in_hand);
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
-use paperround::deliveries::{Reason, State};
+use paperround::deliveries::{Reason, State, recover};
 use tokio_util::sync::CancellationToken;
 
 use super::press::leases;
@@ -495,5 +495,41 @@ db_test!(
             let delivery = press.delivery(*id).await;
             assert_eq!((delivery.state, delivery.tries), (State::Sent, 1));
         }
+    }
+);
+
+db_test!(
+    a_late_no_of_an_older_attempt_does_not_settle_a_newer_one,
+    async |app: &TestApp| {
+        use paperround::deliveries::settlement::Settlement;
+        let (press, edition, _server) = one(app).await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let mut attempts = Vec::new();
+        for _ in 0..2 {
+            let worker = press.worker().await;
+            press.time.advance(leases().grace);
+            worker.beat().await.unwrap();
+            recover::sweep(&press.db, press.now(), &leases())
+                .await
+                .unwrap();
+            let terms = Terms {
+                owner: worker.id(),
+                now: press.now(),
+                limit: 10,
+                suspects: false,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms)
+                .await
+                .unwrap();
+            let marked = ledger.mark(&claimed[0], "x").await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }));
+            attempts.push(claimed[0].claimed.clone());
+        }
+        let late = Settlement::untouched(&attempts[0], press.now());
+        ledger.settle(late).await;
+        assert_eq!(press.state(attempts[0].id).await, State::Transmitting);
+        let own = Settlement::untouched(&attempts[1], press.now());
+        ledger.settle(own).await;
+        assert_eq!(press.state(attempts[0].id).await, State::Pending);
     }
 );
