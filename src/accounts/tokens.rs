@@ -38,11 +38,6 @@ pub struct StoredToken {
     pub revoked_at: Option<Timestamp>,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    clippy::ref_option,
-    reason = "the shape that serde asks for"
-)]
 fn scopes<S: serde::Serializer>(
     scopes: &Json<Vec<Scope>>,
     serializer: S,

@@ -176,7 +176,7 @@ db_test!(a_repeated_send_sends_once, async |app: &TestApp| {
         .run(&["issue", "list", "--json"])
         .expect(0)
         .json();
-    assert_eq!(issues.as_array().unwrap().len(), 1);
+    assert_eq!(issues["issues"].as_array().unwrap().len(), 1);
     site.stop().await;
 });
 

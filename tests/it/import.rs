@@ -25,13 +25,13 @@ db_test!(
     a_thousand_readers_are_imported_once_however_often_the_file_is,
     async |app: &TestApp| {
         app.newsletter("world").await;
-        let rows: String = (0..1000)
-            .map(|n| format!("reader{n}@example.org\r\n"))
-            .collect();
+        let rows: Vec<_> = (0..1000).map(|n| format!("reader{n}@example.org")).collect();
+        let rows = rows.join("
+");
         let path = file(
             app,
             "readers.csv",
-            format!("\u{feff}Email\r\n{rows}READER7@example.org\r\n"),
+            format!("\u{feff}Email\r\n{rows}\r\nREADER7@example.org\r\n"),
         );
         for (added, already) in [(1000, 0), (0, 1000)] {
             let report = Program::of(app)
@@ -110,12 +110,12 @@ db_test!(
 db_test!(a_dry_run_changes_nothing, async |app: &TestApp| {
     app.newsletter("world").await;
     let path = file(app, "readers.csv", "email\nada@example.org\n");
-    let report = Program::of(app)
-        .run(&["import", &path, "--dry-run", "--json"])
-        .expect(0)
-        .json();
+    let report = Program::of(app).run(&["import", &path, "--dry-run", "--json"]).expect(0).json();
     assert_eq!(report["added"], 1);
     assert!(export(app).is_empty());
+    let run = Program::of(app).run_with_input(&["import", "-"], b"email\nada@example.org\n").expect(0);
+    assert!(run.err.contains("Added 1 readers"), "{}", run.err);
+    assert_eq!(export(app).len(), 1);
 });
 
 db_test!(

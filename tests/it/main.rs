@@ -1,6 +1,7 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::too_many_lines, reason = "a test tells one story from beginning to end")]
 
 /// The program as an operator runs it: data, words and exit codes.
 mod cli;

@@ -34,8 +34,8 @@ fn described() -> (Router<Web>, OpenApi) {
         .routes(routes!(articles::post))
         .routes(routes!(issues::post))
         .split_for_parts();
-    description.info.title = "paperround".to_owned();
-    description.info.version = "1".to_owned();
+    "paperround".clone_into(&mut description.info.title);
+    "1".clone_into(&mut description.info.version);
     description.info.description = Some(
         "Post articles and send issues. Tokens are made by `paperround token create`.".to_owned(),
     );

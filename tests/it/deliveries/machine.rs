@@ -44,7 +44,7 @@ async fn histories(engine: Engine) {
     let mut press = Press::new(&app).await;
     for seed in SEEDS {
         // Shown when the test fails.
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut machine = Machine::new(&press, seed).await;
         for _ in 0..STEPS {
             if machine.random.random_ratio(1, 15) {

@@ -1,7 +1,7 @@
 //! A newsletter with readers and issues, as the rooms before sending leave them, and a sender to a scripted relay.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;

@@ -387,7 +387,7 @@ db_test!(
         let sender = press.sender(&server).await;
         press.time.advance(leases().grace);
         // It is pending again, for the second copy, when the first one's 250 comes in.
-        paperround::deliveries::recover::sweep(&press.db, press.now(), &leases())
+        recover::sweep(&press.db, press.now(), &leases())
             .await
             .unwrap();
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);

@@ -85,12 +85,6 @@ impl Act {
         self.accepts = true;
         self
     }
-
-    /// At the dot: the message is not accepted, whatever is answered.
-    pub(crate) fn not_accepted(mut self) -> Self {
-        self.accepts = false;
-        self
-    }
 }
 
 /// Acts by step, and by recipient where one is named.
