@@ -21,7 +21,7 @@ use paperround::smtp::reply::Reply;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::press::leases;
+use super::senders::leases;
 use super::{Edition, Press, Reader};
 use crate::support::{Engine, TestApp};
 
@@ -44,7 +44,7 @@ async fn histories(engine: Engine) {
     let mut press = Press::new(&app).await;
     for seed in SEEDS {
         // Shown when the test fails.
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut machine = Machine::new(&press, seed).await;
         for _ in 0..STEPS {
             if machine.random.random_ratio(1, 15) {
