@@ -4,7 +4,7 @@ use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State};
 
-use super::press::leases;
+use super::senders::leases;
 use super::{Edition, Press, Reader};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};

@@ -21,7 +21,7 @@ use paperround::smtp::reply::Reply;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::press::leases;
+use super::senders::leases;
 use super::{Edition, Press, Reader};
 use crate::support::{Engine, TestApp};
 

@@ -1,5 +1,6 @@
 mod desk;
 mod press;
+mod senders;
 
 /// Readers who leave at each state of their delivery.
 mod goodbye;
@@ -9,7 +10,9 @@ mod machine;
 mod notices;
 /// Pause, resume, cancel, retry, decide.
 mod operate;
-/// What replies, losses and deaths do to a row.
+/// Workers that die, sleep or are stopped, and replies that come late.
+mod recovery;
+/// What replies and losses do to a row.
 mod sending;
 
 pub(crate) use press::{Edition, Press, Reader};

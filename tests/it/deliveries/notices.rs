@@ -8,7 +8,7 @@ use paperround::deliveries::{Kind, Reason, State};
 use std::sync::Arc;
 
 use super::Press;
-use super::press::leases;
+use super::senders::leases;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 

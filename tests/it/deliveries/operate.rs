@@ -7,7 +7,7 @@ use paperround::deliveries::{Reason, State};
 use paperround::id::DeliveryId;
 
 use super::Press;
-use super::press::leases;
+use super::senders::leases;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 

@@ -1,34 +1,25 @@
-//! A newsletter with readers and issues, as the rooms before sending leave them, and a sender to a scripted relay.
+//! A newsletter with readers and issues, as the rooms before sending leave them.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use paperround::clock::{Clock, TestClock, Timestamp};
-use paperround::config::{InDoubt, RelayTls};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
 use paperround::deliveries::operate::{self, Summary};
-use paperround::deliveries::worker::Worker;
-use paperround::deliveries::{Kind, Leases, State};
+use paperround::deliveries::{Kind, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,
 };
 use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, store};
-use paperround::smtp::channel::Channel;
-use paperround::smtp::connection::Connector;
-use paperround::smtp::deadlines::Deadlines;
-use paperround::smtp::relay::{Relay, Reuse};
-use paperround::smtp::relay_config::{EhloName, RelayConfig};
-use paperround::worker::sender::{Pace, Parts, Sender};
 use paperround::{read_db, write_db};
 use sqlx::types::Json;
 
 use super::desk::Desk;
 use crate::support::TestApp;
-use crate::support::smtp_server::SmtpServer;
 
 const SUBSCRIBER: &str =
     "INSERT INTO subscribers (id, email, email_key, created_at) VALUES ($1, $2, $2, $3)";
@@ -83,8 +74,8 @@ pub(crate) struct Press {
     pub(crate) db: Db,
     pub(crate) time: Arc<TestClock>,
     pub(crate) desk: Arc<Desk>,
-    ids: paperround::id::Ids,
-    entropy: Arc<dyn paperround::id::Entropy>,
+    pub(super) ids: paperround::id::Ids,
+    pub(super) entropy: Arc<dyn paperround::id::Entropy>,
     newsletter: NewsletterId,
     topic: TopicId,
     number: AtomicI64,
@@ -430,84 +421,5 @@ impl Press {
             Box::pin(async move { operate::cancel(tx, issue, "by hand", now).await.map(drop) })
         })
         .await;
-    }
-
-    /// The process dies and another one starts: a new worker on the same data.
-    pub(crate) async fn worker(&self) -> Worker {
-        Worker::start(
-            self.db.clone(),
-            self.time.clone(),
-            self.ids.clone(),
-            leases(),
-        )
-        .await
-        .unwrap()
-    }
-
-    /// A sender to `server`, of a new worker.
-    pub(crate) async fn sender(&self, server: &SmtpServer) -> Sender {
-        self.sender_with(server, 4).await
-    }
-
-    pub(crate) async fn sender_with(&self, server: &SmtpServer, max_connections: usize) -> Sender {
-        let drain = Duration::from_secs(5);
-        self.sender_of(server, max_connections, drain).await
-    }
-
-    /// A sender that waits only so long for what is on the wire when it is stopped.
-    pub(crate) async fn sender_draining(&self, server: &SmtpServer, drain: Duration) -> Sender {
-        self.sender_of(server, 4, drain).await
-    }
-
-    async fn sender_of(
-        &self,
-        server: &SmtpServer,
-        max_connections: usize,
-        drain: Duration,
-    ) -> Sender {
-        let config = RelayConfig {
-            name: "scripted".to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: server.port(),
-            tls: RelayTls::None,
-            login: None,
-            max_connections,
-            ehlo_name: EhloName::of_this_machine(),
-            extra_roots: None,
-        };
-        let connector = Connector::new(config, Deadlines::all(Duration::from_secs(5))).unwrap();
-        let relay = Relay::new(
-            connector,
-            Reuse::default(),
-            self.time.clone(),
-            self.entropy.clone(),
-        );
-        Sender::new(Parts {
-            db: self.db.clone(),
-            clock: self.time.clone(),
-            entropy: self.entropy.clone(),
-            worker: self.worker().await,
-            channel: Channel::Smtp(relay),
-            mailroom: self.desk.clone(),
-            leases: leases(),
-            pace: Pace {
-                poll: Duration::from_millis(5),
-                sweep: Duration::from_millis(50),
-                drain,
-                ..Pace::default()
-            },
-            queued: Arc::default(),
-        })
-    }
-}
-
-pub(crate) fn leases() -> Leases {
-    Leases {
-        worker: Duration::from_mins(1),
-        transmission: Duration::from_mins(15),
-        grace: Duration::from_mins(15),
-        notice_grace: Duration::from_mins(1),
-        margin: Duration::from_secs(5),
-        in_doubt: InDoubt::Resend,
     }
 }

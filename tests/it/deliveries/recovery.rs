@@ -1,0 +1,260 @@
+use std::time::Duration;
+
+use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Reason, State, recover};
+use tokio_util::sync::CancellationToken;
+
+use super::Press;
+use super::senders::leases;
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{TestApp, db_test};
+
+use super::sending::one;
+
+db_test!(
+    what_a_dead_worker_had_claimed_waits_again_and_what_it_had_marked_is_in_doubt,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let dead = press.worker().await;
+        let terms = Terms {
+            owner: dead.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms)
+            .await
+            .unwrap();
+        assert_eq!(claimed.len(), 2);
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let marked = ledger.mark(&claimed[0], "scripted").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        assert_eq!(press.state(claimed[0].claimed.id).await, State::InDoubt);
+        let other = press.delivery(claimed[1].claimed.id).await;
+        assert_eq!((other.state, other.crashes), (State::Pending, 1));
+        // The dead one was only slow: its mark comes too late, its result does not.
+        assert_eq!(
+            ledger.mark(&claimed[1], "scripted").await.unwrap(),
+            Marked::No
+        );
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 1);
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 2);
+    }
+);
+
+db_test!(
+    a_row_that_dies_with_its_worker_four_times_is_held,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        for crash in 1..=4 {
+            let worker = press.worker().await;
+            let terms = Terms {
+                owner: worker.id(),
+                now: press.now(),
+                limit: 10,
+                suspects: crash > 2,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms)
+                .await
+                .unwrap();
+            assert_eq!(claimed.len(), 1, "{crash}");
+            let opposite = Terms {
+                suspects: crash <= 2,
+                ..terms
+            };
+            assert!(
+                claim::digests(&press.db, edition.issue, opposite)
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
+        }
+        press.sender(&server).await.run_until_idle().await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Held, Some(Reason::Crashed))
+        );
+    }
+);
+
+db_test!(
+    a_late_acknowledgement_counts_whatever_the_row_became,
+    async |app: &TestApp| {
+        use paperround::deliveries::settlement::{Circumstances, Settlement};
+        use paperround::smtp::outcome::Outcome;
+        use paperround::smtp::reply::Reply;
+        let (press, edition, server) = one(app).await;
+        let worker = press.worker().await;
+        let terms = Terms {
+            owner: worker.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms)
+            .await
+            .unwrap();
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&claimed[0], "scripted").await.unwrap();
+        press
+            .time
+            .advance(leases().transmission + Duration::from_secs(1));
+        let sender = press.sender(&server).await;
+        press.time.advance(leases().grace);
+        // It is pending again, for the second copy, when the first one's 250 comes in.
+        recover::sweep(&press.db, press.now(), &leases())
+            .await
+            .unwrap();
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+        let accepted = Outcome::Accepted(Reply {
+            code: 250,
+            enhanced: None,
+            lines: vec!["ok".to_owned()],
+        });
+        let with = Circumstances {
+            now: press.now(),
+            jitter: 1.0,
+            leases: &leases(),
+        };
+        let settlement = Settlement::of_outcome(&claimed[0].claimed, &accepted, with);
+        ledger.settle(settlement).await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+        assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
+    a_sender_that_is_stopped_finishes_what_is_on_the_wire_and_gives_back_the_rest,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(40).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server.script().always(
+            Step::Dot,
+            Act::reply("250 ok").delayed(Duration::from_millis(20)),
+        );
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press.sender(&server).await;
+        sender.run(stop).await;
+        let sent = server.accepted().len();
+        assert!((1..=4).contains(&sent), "{sent}");
+        let counts = paperround::deliveries::operate::counts(&press.db, edition.issue)
+            .await
+            .unwrap();
+        assert_eq!(counts.sent, i64::try_from(sent).unwrap());
+        assert_eq!(
+            (counts.claimed, counts.transmitting, counts.in_doubt),
+            (0, 0, 0)
+        );
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 40);
+    }
+);
+
+db_test!(
+    a_reply_that_does_not_come_before_the_end_of_the_drain_is_recorded_as_doubt,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        server.script().once(Step::Dot, Act::stall().accepted());
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press
+            .sender_draining(&server, Duration::from_millis(50))
+            .await;
+        sender.run(stop).await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((delivery.state, delivery.doubt), (State::InDoubt, 1));
+    }
+);
+
+db_test!(
+    what_another_process_queues_is_found_by_polling,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        server.ledger().on_accept(move |_| stopping.cancel());
+        let sender = press.sender(&server).await;
+        let queueing = async {
+            tokio::task::yield_now().await;
+            press.sign_up("ada@example.org").await;
+        };
+        let sending = tokio::time::timeout(Duration::from_secs(20), sender.run(stop));
+        let (sent, ()) = tokio::join!(sending, queueing);
+        sent.expect("the notice is found");
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    s14_a_relay_with_few_connections_gets_everything_over_few,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(12).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let full = Act::reply("421 4.7.0 too many connections").then(After::Close);
+        server
+            .script()
+            .once(Step::Banner, Act::reply("220 welcome"));
+        server.script().always(Step::Banner, full);
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 12);
+        for id in &edition.deliveries {
+            let delivery = press.delivery(*id).await;
+            assert_eq!((delivery.state, delivery.tries), (State::Sent, 1));
+        }
+    }
+);
+
+db_test!(
+    a_late_no_of_an_older_attempt_does_not_settle_a_newer_one,
+    async |app: &TestApp| {
+        use paperround::deliveries::settlement::Settlement;
+        let (press, edition, _server) = one(app).await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let mut attempts = Vec::new();
+        for _ in 0..2 {
+            let worker = press.worker().await;
+            press.time.advance(leases().grace);
+            worker.beat().await.unwrap();
+            recover::sweep(&press.db, press.now(), &leases())
+                .await
+                .unwrap();
+            let terms = Terms {
+                owner: worker.id(),
+                now: press.now(),
+                limit: 10,
+                suspects: false,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms)
+                .await
+                .unwrap();
+            let marked = ledger.mark(&claimed[0], "x").await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }));
+            attempts.push(claimed[0].claimed.clone());
+        }
+        let late = Settlement::untouched(&attempts[0], press.now());
+        ledger.settle(late).await;
+        assert_eq!(press.state(attempts[0].id).await, State::Transmitting);
+        let own = Settlement::untouched(&attempts[1], press.now());
+        ledger.settle(own).await;
+        assert_eq!(press.state(attempts[0].id).await, State::Pending);
+    }
+);
