@@ -25,9 +25,13 @@ db_test!(
     a_thousand_readers_are_imported_once_however_often_the_file_is,
     async |app: &TestApp| {
         app.newsletter("world").await;
-        let rows: Vec<_> = (0..1000).map(|n| format!("reader{n}@example.org")).collect();
-        let rows = rows.join("
-");
+        let rows: Vec<_> = (0..1000)
+            .map(|n| format!("reader{n}@example.org"))
+            .collect();
+        let rows = rows.join(
+            "
+",
+        );
         let path = file(
             app,
             "readers.csv",
@@ -110,10 +114,15 @@ db_test!(
 db_test!(a_dry_run_changes_nothing, async |app: &TestApp| {
     app.newsletter("world").await;
     let path = file(app, "readers.csv", "email\nada@example.org\n");
-    let report = Program::of(app).run(&["import", &path, "--dry-run", "--json"]).expect(0).json();
+    let report = Program::of(app)
+        .run(&["import", &path, "--dry-run", "--json"])
+        .expect(0)
+        .json();
     assert_eq!(report["added"], 1);
     assert!(export(app).is_empty());
-    let run = Program::of(app).run_with_input(&["import", "-"], b"email\nada@example.org\n").expect(0);
+    let run = Program::of(app)
+        .run_with_input(&["import", "-"], b"email\nada@example.org\n")
+        .expect(0);
     assert!(run.err.contains("Added 1 readers"), "{}", run.err);
     assert_eq!(export(app).len(), 1);
 });

@@ -1,7 +1,10 @@
 //! The one integration test binary: each `mod` says what belongs there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::too_many_lines, reason = "a test tells one story from beginning to end")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test tells one story from beginning to end"
+)]
 
 /// The program as an operator runs it: data, words and exit codes.
 mod cli;
@@ -10,6 +13,8 @@ mod confirm;
 
 /// The API: who may, what is done once.
 mod api;
+/// The program is killed while it sends.
+mod crash;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
@@ -30,6 +35,9 @@ mod migrations;
 mod newsletters;
 /// What every page is made of, and how errors look.
 mod pages;
+/// Sending through SMTP servers that others wrote.
+#[cfg(feature = "test-receivers")]
+mod receivers;
 /// The form: the same answer for everybody, and what becomes of its mail.
 mod signup;
 /// Due slots: each is settled once, visibly.

@@ -159,7 +159,7 @@ async fn publish(
     release::release_due(&app.db, app.clock.now())
         .await
         .unwrap();
-    app.time.advance(Duration::from_secs(60));
+    app.time.advance(Duration::from_mins(1));
     published.into_iter().map(|one| one.article_id).collect()
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::support::db_test;
 
+const EXPIRES: &str = "SELECT expires_at FROM deliveries WHERE issue_id = $1";
+
 db_test!(
     a_due_slot_makes_one_issue_however_many_schedulers_look,
     async |app: &TestApp| {
@@ -249,7 +251,6 @@ db_test!(
         let sent = issue(app, draft.id).await;
         assert_eq!(sent.state, IssueState::Sending);
         assert_eq!(sent.released_at, Some(app.now()));
-        const EXPIRES: &str = "SELECT expires_at FROM deliveries WHERE issue_id = $1";
         let expires: Timestamp = read_db!(&app.db, |conn| sqlx::query_scalar(EXPIRES)
             .bind(draft.id)
             .fetch_one(conn)

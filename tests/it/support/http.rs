@@ -108,10 +108,10 @@ impl Site {
     ) -> Answer {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            request.extend([name, ": ", value, "\r\n"]);
         }
         if method == "POST" || !body.is_empty() {
-            request.push_str(&format!("content-length: {}\r\n", body.len()));
+            request.extend(["content-length: ", &body.len().to_string(), "\r\n"]);
         }
         request.push_str("connection: close\r\n\r\n");
         request.push_str(body);
@@ -124,7 +124,7 @@ impl Site {
         stream.write_all(request).await.expect("it is read");
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);
-        tokio::time::timeout(std::time::Duration::from_secs(60), read)
+        tokio::time::timeout(std::time::Duration::from_mins(1), read)
             .await
             .expect("it answers in time")
             .expect("it answers");

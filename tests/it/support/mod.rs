@@ -6,7 +6,10 @@ pub(crate) mod feed_server;
 pub(crate) mod http;
 mod people;
 mod program;
+#[cfg(feature = "test-receivers")]
+pub(crate) mod receivers;
 mod rows;
+pub(crate) mod service;
 pub(crate) mod smtp_server;
 
 pub(crate) use app::TestApp;

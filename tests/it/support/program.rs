@@ -87,6 +87,16 @@ impl Program {
         Run::of(child.wait_with_output().expect("the program ends"))
     }
 
+    /// Starts it without waiting for its end; its words go to `words`.
+    pub(crate) fn spawn(&self, arguments: &[&str], words: std::fs::File) -> std::process::Child {
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(words);
+        command.spawn().expect("the program starts")
+    }
+
     fn command<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paperround"));
         command

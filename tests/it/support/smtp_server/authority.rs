@@ -33,6 +33,18 @@ impl Authority {
         &self.pem
     }
 
+    /// A certificate for `name` and its key, as PEM files in `folder`.
+    #[cfg(feature = "test-receivers")]
+    pub(crate) fn files_for(&self, name: &str, folder: &Path) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (certificate_file, key_file) = (folder.join("server.pem"), folder.join("server.key"));
+        std::fs::write(&certificate_file, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        (certificate_file, key_file)
+    }
+
     /// A server with a certificate for `name`.
     pub(crate) fn server_for(&self, name: &str) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().unwrap();

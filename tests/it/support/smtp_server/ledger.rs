@@ -1,8 +1,5 @@
 //! What the server accepted, written before it answered: the judge of every claim about sending.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// One accepted message.
@@ -24,24 +21,10 @@ type Hook = Arc<dyn Fn(&Accepted) + Send + Sync>;
 pub(crate) struct Ledger {
     accepted: Mutex<Vec<Accepted>>,
     violations: Mutex<Vec<String>>,
-    file: Option<Mutex<File>>,
     hook: Mutex<Option<Hook>>,
 }
 
 impl Ledger {
-    /// A ledger that also appends `message_id recipient hash` to a file, a line each.
-    pub(crate) fn in_file(path: &Path) -> Self {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap();
-        Self {
-            file: Some(Mutex::new(file)),
-            ..Self::default()
-        }
-    }
-
     /// Calls `hook` for each message, after it was written down and before the server answers.
     pub(crate) fn on_accept(&self, hook: impl Fn(&Accepted) + Send + Sync + 'static) {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
@@ -69,10 +52,6 @@ impl Ledger {
             hash: data_encoding::HEXLOWER.encode(digest.as_ref()),
             raw,
         };
-        if let Some(file) = &self.file {
-            let line = format!("{} {} {}\n", entry.message_id, entry.recipient, entry.hash);
-            file.lock().unwrap().write_all(line.as_bytes()).unwrap();
-        }
         self.accepted.lock().unwrap().push(entry.clone());
         let hook = self.hook.lock().unwrap().clone();
         if let Some(hook) = hook {
