@@ -1,7 +1,7 @@
 //! The command line, without rules.
 //!
 //! Each command reads its arguments, calls the function that the web and the worker call too, and says what
-//! came of it: data on standard output, words on standard error, an exit code of [`exit::Code`]. Nothing is
+//! came of it: data on standard output, words on standard error, an exit code of `exit::Code`. Nothing is
 //! asked where there is no terminal, and every question has a flag that answers it.
 
 mod config;

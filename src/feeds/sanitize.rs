@@ -82,7 +82,7 @@ static AMMONIA: LazyLock<Builder<'static>> = LazyLock::new(|| {
 
 /// `html` with nothing in it but the elements of an article, with absolute `http`, `https` and `mailto` links.
 ///
-/// Links and images are relative to `base`. Images are those that [`image::of_tag`] accepts. What is too large or too
+/// Links and images are relative to `base`. Images are those that `image::of_tag` accepts. What is too large or too
 /// deep becomes paragraphs of plain text, cut at [`MAX_BYTES`].
 pub fn article_html(html: &str, base: Option<&Url>) -> String {
     match flatten(html, base) {

@@ -1,6 +1,6 @@
 //! What a handler answers when it cannot do what was asked.
 //!
-//! A handler returns an [`AppError`]; [`present`](super::present) turns it into a page or into
+//! A handler returns an [`AppError`]; `request::surround` turns it into a page or into
 //! `application/problem+json` (RFC 9457), by what the client asked for. An error of ours is logged there, once, with
 //! its causes; the client sees a request id and nothing else.
 
@@ -194,7 +194,7 @@ impl From<super::form::FormError> for AppError {
     }
 }
 
-/// An error on its way out, for [`present`](super::present) to put into words.
+/// An error on its way out, for `request::surround` to put into words.
 #[derive(Clone)]
 pub(super) struct Unpresented(pub(super) std::sync::Arc<AppError>);
 
