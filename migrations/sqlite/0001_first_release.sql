@@ -382,6 +382,8 @@ CREATE INDEX deliveries_open ON deliveries (issue_id)
 CREATE INDEX deliveries_owned ON deliveries (owner) WHERE state IN ('claimed', 'transmitting');
 CREATE INDEX deliveries_in_doubt ON deliveries (not_before) WHERE state = 'in_doubt';
 CREATE INDEX deliveries_by_subscription ON deliveries (subscription_id, created_at);
+-- what has waited too long is given up
+CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state = 'pending';
 CREATE INDEX deliveries_by_signup ON deliveries (signup_id);
 
 CREATE TABLE workers (
