@@ -4,7 +4,7 @@
 //!
 //! - Reads take `&Db`; writes, and reads that decide a write, take `&mut Tx` inside [`Db::write`]. No network, no file
 //!   and no second `write` while one is open: on SQLite there is one writer, and it would wait for itself for ever.
-//! - SQL stands in constants in `store.rs` files and here: one text for both engines (`$1` binds, no casts by `::`), or
+//! - SQL stands in constants in `store.rs` files, `store/` folders and here: one text for both engines (`$1` binds, no casts by `::`), or
 //!   two full texts side by side, chosen by [`Tx::pick`] or [`Db::pick`].
 //! - State changes are compare-and-set: the old state stands in the `WHERE`, then the row count is looked at.
 //! - Time is bound, not asked for.
