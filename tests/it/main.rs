@@ -31,6 +31,8 @@ mod import;
 mod issues;
 /// The two schemas are one.
 mod migrations;
+/// The delivery protocol in every order of events: a model, its promises, and mutants that break them.
+mod model;
 /// Making newsletters, topics and schedules.
 mod newsletters;
 /// What every page is made of, and how errors look.
