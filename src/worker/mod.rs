@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::db::WorkerLock;
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
+use crate::instance::{self, InstanceError};
 use crate::issues::render::Renderer;
 use crate::smtp::channel::{Channel, ChannelError};
 
@@ -40,6 +41,9 @@ pub enum WorkerError {
     /// There is nowhere to send mail to.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// It cannot be said whether the database was restored or copied.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
     /// What workers before left behind cannot be taken back.
     #[error("the database did not answer as it should")]
     Db(#[from] sqlx::Error),
@@ -58,6 +62,8 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
         let folder = outbox.folder().display();
         tracing::warn!(%folder, "NO MAIL LEAVES THIS MACHINE: smtp.url is not set, so mails are written to {folder}");
     }
+    // first of all: a restored database must not send what it has forgotten to have sent
+    instance::begin(&app).await?;
     let leases = Leases::from_settings(&app.config.delivery);
     let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
@@ -119,6 +125,10 @@ async fn clean(app: &App) {
         ticks.tick().await;
         if let Err(error) = cleanup::run(app).await {
             tracing::warn!(error = %error, "What is outdated cannot be removed now");
+        }
+        // so that every copy of the database is known as one after an hour at most
+        if let Err(error) = instance::raise(app).await {
+            tracing::warn!(error = %error, "The epoch cannot be raised now");
         }
     }
 }
