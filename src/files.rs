@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
+use crate::clock::Timestamp;
 use crate::id::{Entropy, random_bytes};
 
 /// Puts `bytes` in the place of the file at `path`: after a crash it holds either these or what it held before.
@@ -52,6 +53,13 @@ pub fn draft_of(path: &Path, entropy: &dyn Entropy) -> PathBuf {
 /// Makes durable which files stand in the folder of `path`.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
+}
+
+/// An instant for the name of a file: `20260707T050000Z`.
+pub fn stamp(at: Timestamp) -> String {
+    at.in_zone(jiff::tz::TimeZone::UTC)
+        .strftime("%Y%m%dT%H%M%SZ")
+        .to_string()
 }
 
 /// The folder that `path` stands in.

@@ -19,7 +19,7 @@ mod store;
 pub use begin::{InstanceError, begin};
 pub use epoch_file::EpochFile;
 pub use raise::{publish, raise, raise_in};
-pub use resume::{Restored, overview, pause_restored, replayed};
+pub use resume::{Restored, overview, pause_restored, restored_pause};
 pub use store::mark;
 
 use serde::{Deserialize, Serialize};

@@ -55,10 +55,9 @@ pub async fn pause_restored(
     store::save_pause(tx, &pause).await
 }
 
-/// How many unsubscribes were replayed since the instance is paused as restored.
-pub async fn replayed(app: &App) -> sqlx::Result<i64> {
-    let pause = store::pause(&app.db).await?;
-    Ok(pause.map_or(0, |pause| pause.replayed))
+/// The value of the setting that pauses a restored database, for a file that no service has open.
+pub fn restored_pause(reason: &str, now: Timestamp) -> serde_json::Value {
+    serde_json::json!({ "at": now, "reason": reason, "restored": true })
 }
 
 /// `None` unless sending is paused because the database was restored or copied.

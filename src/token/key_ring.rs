@@ -57,6 +57,19 @@ impl KeyRing {
         InstanceId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// Whether this ring understands everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has = |ours: &[Secret], theirs: &Secret| {
+            ours.iter()
+                .any(|secret| secret.id == theirs.id && secret.bytes == theirs.bytes)
+        };
+        other.keys.iter().all(|key| has(&self.keys, key))
+            && other
+                .peppers
+                .iter()
+                .all(|pepper| has(&self.peppers, pepper))
+    }
+
     /// The key that signs.
     pub(super) fn newest(&self) -> &Secret {
         self.keys.last().expect("a ring has at least one key")
@@ -129,6 +142,7 @@ mod tests {
         let mut ring = old.clone();
         ring.keys.push(Secret::new("k2", [7; 32]));
         assert_eq!(ring.instance_id(), old.instance_id());
+        assert!(ring.covers(&old) && !old.covers(&ring));
         let code = old.mac(Purpose::Bounce, &[b"x"]);
         assert!(ring.verify(Purpose::Bounce, &[b"x"], &code));
         assert_ne!(ring.mac(Purpose::Bounce, &[b"x"]), code);

@@ -24,6 +24,7 @@ use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
 use crate::issues::render::Renderer;
 use crate::smtp::channel::{Channel, ChannelError};
+use crate::subscribers::replay::{self, ReplayError};
 
 use mailroom::ServiceMailroom;
 use sender::{Parts, Sender};
@@ -44,6 +45,9 @@ pub enum WorkerError {
     /// It cannot be said whether the database was restored or copied.
     #[error(transparent)]
     Instance(#[from] InstanceError),
+    /// The suppression journal cannot be replayed.
+    #[error(transparent)]
+    Journal(#[from] ReplayError),
     /// What workers before left behind cannot be taken back.
     #[error("the database did not answer as it should")]
     Db(#[from] sqlx::Error),
@@ -64,6 +68,7 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     }
     // first of all: a restored database must not send what it has forgotten to have sent
     instance::begin(&app).await?;
+    replay::at_start(&app).await?;
     let leases = Leases::from_settings(&app.config.delivery);
     let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
