@@ -19,6 +19,7 @@ pub mod mail;
 pub mod smtp;
 
 pub mod accounts;
+pub mod backup;
 pub mod deliveries;
 pub mod feeds;
 pub mod instance;

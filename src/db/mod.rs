@@ -25,12 +25,14 @@ use crate::config::DatabaseTarget;
 
 mod lock;
 mod migrate;
+mod offline;
 mod postgres;
 mod sqlite;
 mod timestamp;
 
 pub use lock::{LockError, WorkerLock};
 pub use migrate::{MigrateError, Step};
+pub use offline::{faults_of_file, pause_file, settle_file};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
