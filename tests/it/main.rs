@@ -38,6 +38,8 @@ mod pages;
 /// Sending through SMTP servers that others wrote.
 #[cfg(feature = "test-receivers")]
 mod receivers;
+/// A database that was put back or copied: paused, and nobody who left is mailed.
+mod restore;
 /// The form: the same answer for everybody, and what becomes of its mail.
 mod signup;
 /// Due slots: each is settled once, visibly.

@@ -77,9 +77,92 @@ impl TestApp {
         .await;
     }
 
+    /// Ends the service in order and keeps its data, so that a test may exchange them.
+    pub(crate) async fn stop(self) -> Stopped {
+        self.app.db.close().await;
+        let Self {
+            app,
+            time,
+            folder,
+            location,
+            settings,
+        } = self;
+        assert_eq!(
+            Arc::strong_count(&app),
+            1,
+            "somebody still uses the service"
+        );
+        drop(app);
+        // SQLite's writer ends by itself, and takes its log with it
+        let log = folder.path().join("paperround.db-wal");
+        let ended = async {
+            while log.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), ended)
+            .await
+            .expect("the database is closed");
+        Stopped {
+            time,
+            folder,
+            location,
+            settings,
+        }
+    }
+
     /// Ends the service in order.
     pub(crate) async fn finish(self) {
         self.db.close().await;
+    }
+}
+
+/// The data of a service that does not run.
+pub(crate) struct Stopped {
+    pub(crate) time: Arc<TestClock>,
+    folder: TempDir,
+    location: DatabaseTarget,
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+impl Stopped {
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The same data in another folder.
+    pub(crate) fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        for entry in std::fs::read_dir(self.folder.path()).expect("it can be read") {
+            let entry = entry.expect("it can be read");
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name()))
+                .expect("it can be copied");
+        }
+        Self {
+            time: self.time.clone(),
+            location: DatabaseTarget::Sqlite(folder.path().join("paperround.db")),
+            folder,
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// A service on them, a second later.
+    pub(crate) async fn start(self) -> TestApp {
+        let Self {
+            time,
+            folder,
+            location,
+            settings,
+        } = self;
+        time.advance(std::time::Duration::from_secs(1));
+        let app = open(&folder, &location, &settings, time.clone()).await;
+        TestApp {
+            app,
+            time,
+            folder,
+            location,
+            settings,
+        }
     }
 }
 

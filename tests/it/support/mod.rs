@@ -12,7 +12,7 @@ mod rows;
 pub(crate) mod service;
 pub(crate) mod smtp_server;
 
-pub(crate) use app::TestApp;
+pub(crate) use app::{Stopped, TestApp};
 pub(crate) use database::Engine;
 pub(crate) use program::Program;
 
