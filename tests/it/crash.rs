@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::service::Service;
-use crate::support::smtp_server::{Act, SmtpServer, Step};
-use crate::support::{Engine, Program, TestApp};
+use crate::support::smtp_server::SmtpServer;
+use crate::support::{Engine, Program, TestApp, seed};
 
 const READERS: usize = 2000;
 const CONNECTIONS: usize = 8;
@@ -24,7 +24,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Readers, an article and an issue that waits to be sent, and a relay that takes its time.
+    /// Readers, an article and an issue that waits to be sent, and a relay.
     async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
         app.newsletter("world").await;
@@ -50,8 +50,6 @@ impl Scene {
             .await
             .unwrap();
         let relay = SmtpServer::start().await;
-        let act = Act::reply("250 2.0.0 taken").delayed(Duration::from_millis(12));
-        relay.script().always(Step::Dot, act);
         let settings = vec![
             (
                 "PAPERROUND_SMTP__URL",
@@ -141,22 +139,18 @@ fn tally(rows: &BTreeMap<String, (String, i64)>) -> BTreeMap<&str, usize> {
     tally
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the rig is told how often to kill by the environment"
-)]
+/// How often the program is killed: `PAPERROUND_TEST_KILLS`, else 50.
 fn kills() -> usize {
-    std::env::var("PAPERROUND_TEST_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(6)
+    let kills = seed::number("PAPERROUND_TEST_KILLS").unwrap_or(50);
+    usize::try_from(kills).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
-    let (kills, seed) = (kills(), 20_260_707);
+    let (kills, seed) = (kills(), seed::seed());
     let mut random = StdRng::seed_from_u64(seed);
     let scene = Scene::new(READERS).await;
+    scene.relay.script().pace(seed, 5..21);
     let share = READERS / (kills + 1);
     let (mut within, mut open) = (0, 0);
     for kill in 0..kills {
@@ -205,6 +199,7 @@ async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_while_sending_leaves_no_doubt_and_no_second_copy() {
     let scene = Scene::new(READERS).await;
+    scene.relay.script().pace(seed::seed(), 5..21);
     let service = scene.serve().await;
     scene.accepted(300).await;
     assert!(service.terminate().await.success(), "exit code 0");
