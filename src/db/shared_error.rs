@@ -30,8 +30,9 @@ impl SharedError {
     /// Another write of the group met an error at which SQLite undid them all.
     pub(super) fn undone() -> Self {
         Self {
-            message: "the transaction that this write shared with others was undone: is the disk full?"
-                .to_owned(),
+            message:
+                "the transaction that this write shared with others was undone: is the disk full?"
+                    .to_owned(),
             code: None,
         }
     }

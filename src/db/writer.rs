@@ -115,7 +115,9 @@ async fn commit_group(connection: &mut SqliteConnection, waiting: &mut Vec<Job>)
 pub(super) async fn commit(tx: Transaction<'_, Sqlite>) -> sqlx::Result<()> {
     let committed = tx.commit().await;
     if let Err(sqlx::Error::Database(error)) = &committed
-        && error.code().is_some_and(|code| FSYNC_FAILED.contains(&&*code))
+        && error
+            .code()
+            .is_some_and(|code| FSYNC_FAILED.contains(&&*code))
     {
         tracing::error!(error = %error, "The disk failed to keep what was written: the process ends, and recovers at its next start");
         std::process::exit(EXIT_IO);
