@@ -89,9 +89,9 @@ scheduled_test!(
         assert_eq!(scene.digests(ADA), [[1]]);
         assert_eq!(scene.issues().await.len(), 1);
         let slots = scene.slots().await;
-        let last = slots.last().unwrap();
-        assert_eq!(last.slot, "2026-07-09T07:00 Europe/Berlin");
-        assert_eq!((last.outcome, last.issue_id), (Outcome::NothingNew, None));
+        let latest = slots.last().unwrap();
+        assert_eq!(latest.slot, "2026-07-09T07:00 Europe/Berlin");
+        assert_eq!((latest.outcome, latest.issue_id), (Outcome::NothingNew, None));
         let list = Program::of(&scene.app).run(&["issue", "list"]).expect(0);
         let said = [list.out, list.err].concat();
         let line = said.lines().find(|line| line.contains("2026-07-09"));
