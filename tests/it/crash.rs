@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use paperround::clock::{Clock as _, SystemClock};
 use paperround::id::{DeliveryId, IssueId};
-use paperround::{read_db, write_db};
+use paperround::read_db;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -20,9 +20,6 @@ const DEADLINE: Duration = Duration::from_mins(5);
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
 const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
 
-// the program goes by the real clock: at some hours of the day a slot would bring an issue of its own
-const NO_SLOTS: &str = "UPDATE schedules SET enabled = $1";
-
 struct Scene {
     app: TestApp,
     relay: SmtpServer,
@@ -33,27 +30,11 @@ impl Scene {
     /// Readers, an article and an issue that waits to be sent, and a relay.
     async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
-<<<<<<< HEAD
         // the program goes by the system's clock: no slot may come while it is killed
         app.time.set(SystemClock.now());
         let noon = app.now() + Duration::from_hours(12);
         let time = noon.to_string()[11..16].to_owned();
         app.newsletter_due("world", &time, "UTC").await;
-=======
-        app.newsletter("world").await;
-        app.db
-            .write::<_, sqlx::Error, _>(|tx| {
-                Box::pin(async move {
-                    write_db!(tx, |conn| sqlx::query(NO_SLOTS)
-                        .bind(false)
-                        .execute(conn)
-                        .await
-                        .map(drop))
-                })
-            })
-            .await
-            .unwrap();
->>>>>>> main
         let list: Vec<_> = (0..readers)
             .map(|n| format!("reader{n}@example.org"))
             .collect();

@@ -91,7 +91,10 @@ scheduled_test!(
         let slots = scene.slots().await;
         let latest = slots.last().unwrap();
         assert_eq!(latest.slot, "2026-07-09T07:00 Europe/Berlin");
-        assert_eq!((latest.outcome, latest.issue_id), (Outcome::NothingNew, None));
+        assert_eq!(
+            (latest.outcome, latest.issue_id),
+            (Outcome::NothingNew, None)
+        );
         let list = Program::of(&scene.app).run(&["issue", "list"]).expect(0);
         let said = [list.out, list.err].concat();
         let line = said.lines().find(|line| line.contains("2026-07-09"));
