@@ -33,6 +33,8 @@ mod http;
 mod import;
 /// Composing, preparing, releasing and previewing issues.
 mod issues;
+/// What must never stand in a log, at its most talkative.
+mod leaks;
 /// The two schemas are one.
 mod migrations;
 /// Making newsletters, topics and schedules.
