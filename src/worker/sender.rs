@@ -169,7 +169,7 @@ impl Sender {
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().to_owned(),
+            relay: self.parts.channel.name().into(),
             give_up: give_up.clone(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use paperround::read_db;
+use paperround::{read_db, write_db};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -17,6 +17,9 @@ const DEADLINE: Duration = Duration::from_mins(5);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
 
+// the program goes by the real clock: at some hours of the day a slot would bring an issue of its own
+const NO_SLOTS: &str = "UPDATE schedules SET enabled = $1";
+
 struct Scene {
     app: TestApp,
     relay: SmtpServer,
@@ -28,6 +31,18 @@ impl Scene {
     async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
         app.newsletter("world").await;
+        app.db
+            .write::<_, sqlx::Error, _>(|tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(NO_SLOTS)
+                        .bind(false)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
         let list: Vec<_> = (0..readers)
             .map(|n| format!("reader{n}@example.org"))
             .collect();
