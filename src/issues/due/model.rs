@@ -295,9 +295,10 @@ impl Reader {
             self.give_up(open);
         }
         // Some issues were frozen without what was put back since.
-        let floor = match random.random_bool(0.1) {
-            true => random.random_range(0..=cutoff),
-            false => 0,
+        let floor = if random.random_bool(0.1) {
+            random.random_range(0..=cutoff)
+        } else {
+            0
         };
         let reach = Reach {
             cadences,

@@ -129,9 +129,10 @@ pub(in crate::issues) async fn supersede(
     last: SubscriptionId,
     now: Timestamp,
 ) -> sqlx::Result<usize> {
-    let sql = match state.is_open() {
-        true => SUPERSEDE,
-        false => SUPERSEDE_ENDED,
+    let sql = if state.is_open() {
+        SUPERSEDE
+    } else {
+        SUPERSEDE_ENDED
     };
     let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
         write_db!(tx, |conn| sqlx::query_as(sql)

@@ -146,3 +146,46 @@ db_test!(
         assert_eq!(deliveries(app, third.id).await, expected);
     }
 );
+
+const FORGET_VARIANT: &str = "UPDATE variants SET key = $2 WHERE issue_id = $1";
+const NO_POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = NULL WHERE id = $1";
+
+db_test!(
+    an_issue_that_fails_while_it_is_prepared_gives_back_what_it_had_taken,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = frozen(app, &newsletter).await;
+        let step = prepare::step(app, &Arc::new(Renderer::of(app)), first, 1).await;
+        assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
+        assert_eq!(given(app, readers[0]).await, [1]);
+        // the other reader's mail must be rendered, and cannot be without a postal address
+        let id = newsletter.id;
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(FORGET_VARIANT)
+                        .bind(first)
+                        .bind(vec![1_u8])
+                        .execute(conn)
+                        .await
+                        .map(drop))?;
+                    write_db!(tx, |conn| sqlx::query(NO_POSTAL_ADDRESS)
+                        .bind(id)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        go_on(app).await;
+        assert_eq!(issue(app, first).await.state, IssueState::Failed);
+        assert_eq!(
+            operate::skip_cancelled(&app.db, app.now()).await.unwrap(),
+            1
+        );
+        assert_eq!(given(app, readers[0]).await, [0]);
+        assert_eq!(deliveries(app, first).await[0].1, "skipped");
+    }
+);
