@@ -17,8 +17,12 @@ mod api;
 mod crash;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// Writes while the disk or the queue is full, and slow ones.
+mod db_faults;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
+/// The whole main job by one command.
+mod demo;
 /// From a site's feed to numbered articles, each once.
 mod feeds;
 /// The guarded client and the parser against a hostile site.
@@ -38,6 +42,8 @@ mod pages;
 /// Sending through SMTP servers that others wrote.
 #[cfg(feature = "test-receivers")]
 mod receivers;
+/// From a site's feed to the mails, driven by schedules and a clock.
+mod scheduled;
 /// The form: the same answer for everybody, and what becomes of its mail.
 mod signup;
 /// Due slots: each is settled once, visibly.

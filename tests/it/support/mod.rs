@@ -9,6 +9,7 @@ mod program;
 #[cfg(feature = "test-receivers")]
 pub(crate) mod receivers;
 mod rows;
+pub(crate) mod seed;
 pub(crate) mod service;
 pub(crate) mod smtp_server;
 
