@@ -13,6 +13,9 @@ mod confirm;
 
 /// The API: who may, what is done once.
 mod api;
+/// The pages in Chromium: without scripts, on small and large screens, by keyboard.
+#[cfg(feature = "test-browser")]
+mod browser;
 /// The program is killed while it sends.
 mod crash;
 /// The contract of `Db::write` and of the types that both engines store.
