@@ -186,12 +186,18 @@ db_test!(
         let mut newsletter = app.newsletter("world").await;
         let site = app.serve().await;
         app.reader(&site, "world", "ada@example.org").await;
-        let token = token(app, &[Scope::ArticlesWrite, Scope::IssuesWrite, Scope::IssuesSend]).await;
+        let token = token(
+            app,
+            &[Scope::ArticlesWrite, Scope::IssuesWrite, Scope::IssuesSend],
+        )
+        .await;
         let articles = format!("http://{}/api/v1/articles", site.address);
         let body = json!({"newsletter": "world", "articles": [article("a")]});
         post(&articles, Some(&token), None, &body).await;
         newsletter.postal_address = None;
-        paperround::newsletters::add::edit(app, newsletter).await.unwrap();
+        paperround::newsletters::add::edit(app, newsletter)
+            .await
+            .unwrap();
         let before = app.rows().await;
 
         let refused = Program::of(app)
@@ -233,8 +239,14 @@ db_test!(
             let content_type = answer.header("content-type");
             assert_eq!(content_type, Some("application/problem+json"));
             let problem: Value = serde_json::from_str(&answer.body).unwrap();
-            assert!(problem["type"].as_str().unwrap().ends_with(kind), "{problem}");
-            assert!(problem["title"].as_str().unwrap().contains(' '), "{problem}");
+            assert!(
+                problem["type"].as_str().unwrap().ends_with(kind),
+                "{problem}"
+            );
+            assert!(
+                problem["title"].as_str().unwrap().contains(' '),
+                "{problem}"
+            );
         }
         site.stop().await;
     }

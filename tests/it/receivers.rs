@@ -158,10 +158,13 @@ fn assert_each_once(taken: &[Taken], readers: usize) {
         let mut each = text;
         each.sort_unstable();
         assert_eq!(each, expected, "{recipient}");
-        let way_out = mail.header_raw("List-Unsubscribe").expect("a way out");
-        let way_out: String = way_out.split_whitespace().collect();
-        assert!(way_out.contains("/unsubscribe/"), "{way_out}");
-        assert!(ways_out.insert(way_out), "{recipient} has a way out of their own");
+        let header = mail.header_raw("List-Unsubscribe").expect("a way out");
+        let header: String = header.split_whitespace().collect();
+        assert!(header.contains("/unsubscribe/"), "{header}");
+        assert!(
+            ways_out.insert(header),
+            "{recipient} has a way out of their own"
+        );
     }
 }
 
@@ -192,7 +195,10 @@ async fn through_aiosmtpd(mode: &str, scheme: &str) {
     send(&app).await;
     let taken = taken(&receiver.record);
     assert_each_once(&taken, READERS);
-    assert!(taken.iter().all(|mail| mail.is_secure), "nothing came in clear");
+    assert!(
+        taken.iter().all(|mail| mail.is_secure),
+        "nothing came in clear"
+    );
     app.finish().await;
 }
 

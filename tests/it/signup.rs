@@ -389,15 +389,27 @@ db_test!(
 /// A refusal says what was wrong in words, as a page or as a problem that a program can read.
 fn assert_explained(answer: &Answer, accept: &str, kind: &str) {
     if accept == "text/html" {
-        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
         let (_, heading) = answer.body.split_once("<h1>").expect("a heading");
         let (heading, rest) = heading.split_once("</h1>").expect("its end");
         assert!(heading.contains(' ') && rest.contains("<p"), "{heading}");
         return;
     }
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
     let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(problem["status"], answer.status);
-    assert!(problem["type"].as_str().unwrap().ends_with(kind), "{problem}");
-    assert!(problem["title"].as_str().unwrap().contains(' '), "{problem}");
+    assert!(
+        problem["type"].as_str().unwrap().ends_with(kind),
+        "{problem}"
+    );
+    assert!(
+        problem["title"].as_str().unwrap().contains(' '),
+        "{problem}"
+    );
 }
