@@ -169,7 +169,7 @@ impl Sender {
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().to_owned(),
+            relay: self.parts.channel.name().into(),
             give_up: give_up.clone(),
         }
     }
@@ -196,6 +196,11 @@ impl Sender {
                 (0, Until::Idle) if queue.load() == 0 => return,
                 // What is on its way may free what comes next.
                 (0, Until::Idle) => queue.until_at_most(0).await,
+                // What may have killed the process is claimed alone: the next follows as soon as it is done.
+                (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
+                    () = queue.until_at_most(0) => {}
+                    _ = look_again => {}
+                },
                 (0, Until::Stopped) => {
                     let _ = look_again.await;
                 }

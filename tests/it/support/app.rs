@@ -22,6 +22,7 @@ pub(crate) struct TestApp {
     folder: TempDir,
     location: DatabaseTarget,
     settings: Vec<(String, String)>,
+    starts: u64,
 }
 
 impl Deref for TestApp {
@@ -46,13 +47,14 @@ impl TestApp {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let app = open(&folder, &location, &settings, time.clone()).await;
+        let app = open(&folder, &location, &settings, time.clone(), 1).await;
         Self {
             app,
             time,
             folder,
             location,
             settings,
+            starts: 1,
         }
     }
 
@@ -68,11 +70,13 @@ impl TestApp {
 
     /// The same service after its process has died: a new one on the same data.
     pub(crate) async fn restart(&mut self) {
+        self.starts += 1;
         self.app = open(
             &self.folder,
             &self.location,
             &self.settings,
             self.time.clone(),
+            self.starts,
         )
         .await;
     }
@@ -171,6 +175,7 @@ async fn open(
     location: &DatabaseTarget,
     settings: &[(String, String)],
     time: Arc<TestClock>,
+    seed: u64,
 ) -> Arc<App> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let mut sources = Sources::default()
@@ -186,7 +191,8 @@ async fn open(
     let config = Config::load(&sources).expect("the test's settings are right");
     let world = World {
         clock: time,
-        entropy: Arc::new(SeededEntropy::new(1)),
+        // each start has a seed of its own: no two processes make the same ids
+        entropy: Arc::new(SeededEntropy::new(seed)),
     };
     // on PostgreSQL the operator provides the keys
     paperround::token::KeyRing::load_or_create(&config.secrets_file(), &*world.entropy)
