@@ -111,6 +111,7 @@ mod tests {
         base_url: "https://a.example",
     };
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is looked at may be missing")]
     fn database(id: InstanceId, epoch: i64) -> Option<Mark> {
         Some(Mark {
             id,
@@ -119,6 +120,7 @@ mod tests {
         })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is looked at may be missing")]
     fn file(id: InstanceId, epoch: i64, place: &str) -> Option<FileMark> {
         Some(FileMark {
             id,

@@ -29,7 +29,7 @@ pub(in crate::subscribers) async fn active_among(
 
 /// A subscription that its reader ended.
 #[derive(Debug, sqlx::FromRow)]
-pub(in crate::subscribers) struct Ended {
+pub(in crate::subscribers) struct EndedSubscription {
     pub(in crate::subscribers) id: SubscriptionId,
     pub(in crate::subscribers) ended_at: Timestamp,
     pub(in crate::subscribers) email_key: String,
@@ -46,7 +46,7 @@ pub(in crate::subscribers) async fn ended_after(
     db: &Db,
     after: SubscriptionId,
     limit: usize,
-) -> sqlx::Result<Vec<Ended>> {
+) -> sqlx::Result<Vec<EndedSubscription>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     read_db!(db, |conn| sqlx::query_as(ENDED_AFTER)
         .bind(after)

@@ -27,11 +27,11 @@ async fn restored_by_command(engine: Engine) {
     assert!(run.err.contains("database, keys and journal"), "{run:?}");
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(
-        !files_in(scene.app.folder())
-            .iter()
-            .any(|name| name.ends_with(".new"))
-    );
+    assert!(!files_in(scene.app.folder()).iter().any(|name| {
+        std::path::Path::new(name)
+            .extension()
+            .is_some_and(|end| end == "new")
+    }));
     let again = program.run(&["backup", &name]).expect(1);
     assert!(again.err.contains("is there already"), "{again:?}");
 

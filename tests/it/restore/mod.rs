@@ -51,7 +51,7 @@ impl Scene {
     /// A worker starts, does everything that can be done now, and ends.
     async fn work(&self) {
         let worker = worker::prepare(self.app.app.clone()).await.unwrap();
-        let idle = tokio::time::timeout(Duration::from_secs(60), worker.run_until_idle());
+        let idle = tokio::time::timeout(Duration::from_mins(1), worker.run_until_idle());
         idle.await.expect("it comes to an end").unwrap();
     }
 

@@ -24,7 +24,7 @@ fn refused(data: &Path, words: &[&str]) {
         .with("PAPERROUND_DATA_DIR", data.to_str().unwrap())
         .with("PAPERROUND_SERVER__BASE_URL", "http://127.0.0.1:8080")
         .with("PAPERROUND_SERVER__BIND", "127.0.0.1:0")
-        .as_nobody()
+        .run_by_nobody()
         .run(&["serve"]);
     assert!(matches!(run.code, Some(1 | 2)), "{run:?}");
     for word in words {

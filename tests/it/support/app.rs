@@ -90,6 +90,7 @@ impl TestApp {
             folder,
             location,
             settings,
+            starts,
         } = self;
         assert_eq!(
             Arc::strong_count(&app),
@@ -112,6 +113,7 @@ impl TestApp {
             folder,
             location,
             settings,
+            starts,
         }
     }
 
@@ -127,6 +129,7 @@ pub(crate) struct Stopped {
     folder: TempDir,
     location: DatabaseTarget,
     pub(crate) settings: Vec<(String, String)>,
+    starts: u64,
 }
 
 impl Stopped {
@@ -147,6 +150,7 @@ impl Stopped {
             location: DatabaseTarget::Sqlite(folder.path().join("paperround.db")),
             folder,
             settings: self.settings.clone(),
+            starts: self.starts,
         }
     }
 
@@ -157,15 +161,18 @@ impl Stopped {
             folder,
             location,
             settings,
+            starts,
         } = self;
+        let starts = starts + 1;
         time.advance(std::time::Duration::from_secs(1));
-        let app = open(&folder, &location, &settings, time.clone()).await;
+        let app = open(&folder, &location, &settings, time.clone(), starts).await;
         TestApp {
             app,
             time,
             folder,
             location,
             settings,
+            starts,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::TestApp;
 pub(crate) struct Program {
     variables: Vec<(String, String)>,
     folder: std::path::PathBuf,
-    as_nobody: bool,
+    run_by_nobody: bool,
 }
 
 /// What one run said.
@@ -49,7 +49,7 @@ impl Program {
         let program = Self {
             variables: Vec::new(),
             folder: folder.to_path_buf(),
-            as_nobody: false,
+            run_by_nobody: false,
         };
         program.with(
             "PAPERROUND_DATA_DIR",
@@ -64,10 +64,10 @@ impl Program {
     }
 
     /// As a user to whom the modes of files apply: root, whom they do not hold up, becomes `nobody`.
-    pub(crate) fn as_nobody(mut self) -> Self {
+    pub(crate) fn run_by_nobody(mut self) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let ours = std::fs::metadata("/proc/self").expect("Linux tells who we are");
-        self.as_nobody = ours.uid() == 0;
+        self.run_by_nobody = ours.uid() == 0;
         self
     }
 
@@ -109,7 +109,7 @@ impl Program {
 
     fn command<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Command {
         let program = env!("CARGO_BIN_EXE_paperround");
-        let mut command = if self.as_nobody {
+        let mut command = if self.run_by_nobody {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
             command
