@@ -84,7 +84,7 @@ impl WorkerLock {
     /// The lock of the SQLite file at `path`, which itself is not touched.
     pub fn beside(path: &Path) -> Result<Self, LockError> {
         let mut path: OsString = path.as_os_str().to_owned();
-        path.push(".lok");
+        path.push(".lock");
         lock_file(path.into())
     }
 

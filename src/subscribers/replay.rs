@@ -150,7 +150,7 @@ async fn complete(
             .filter(|ended| {
                 latest
                     .get(&ended.id)
-                    .is_some_and(|known| *known < ended.ended_at)
+                    .is_none_or(|known| *known < ended.ended_at)
             })
             .map(|ended| Entry {
                 kind: Kind::Unsubscribe,

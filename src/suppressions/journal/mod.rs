@@ -179,7 +179,7 @@ fn cut_torn_end(file: &mut File) -> io::Result<()> {
         None if from > 0 => return file.write_all(b"\n"),
         None => 0,
     };
-    if false {
+    if whole < end.len() {
         file.set_len(from + whole as u64)?;
         file.sync_data()?;
         tracing::warn!("The suppression journal ended in the middle of a line, which was cut off");
