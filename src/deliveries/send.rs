@@ -26,6 +26,7 @@ use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
 use crate::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use crate::smtp::wire::Wire;
+use crate::telemetry::mask_emails;
 
 /// How long a settlement waits for the replies to the envelope that went out with its message, to share a commit with
 /// the next mark.
@@ -284,7 +285,7 @@ impl Sending {
 }
 
 fn log(settlement: &Settlement, what: &str) {
-    let (id, state) = (settlement.id, settlement.state);
+    let (id, state, what) = (settlement.id, settlement.state, mask_emails(what));
     if state == State::InDoubt {
         tracing::warn!(delivery.id = %id, what, "Delivery {id} is in doubt");
     } else {

@@ -14,6 +14,7 @@ use crate::deliveries::send::Sending;
 use crate::deliveries::worker::Worker;
 use crate::smtp::channel::{Channel, Line};
 use crate::smtp::relay::Unavailable;
+use crate::telemetry::mask_emails;
 
 /// How long a line waits where the relay allows no more connections.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
@@ -102,7 +103,8 @@ impl Seat {
                 Err(Unavailable::Busy | Unavailable::Resting { .. }) => return None,
                 Err(Unavailable::Failed(failure)) => {
                     let relay = self.channel.name();
-                    tracing::warn!(relay, error = %failure, "Relay {relay} cannot be used now");
+                    let error = mask_emails(&failure.to_string());
+                    tracing::warn!(relay, error, "Relay {relay} cannot be used now");
                     return None;
                 }
             }

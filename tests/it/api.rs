@@ -233,7 +233,7 @@ db_test!(
             ("content-type", "application/json"),
         ];
         let huge = format!("{{\"newsletter\": \"{}\"}}", "x".repeat(6 << 20));
-        for (body, status, kind) in [("{", 400, "malformed"), (huge.as_str(), 413, "too-large")] {
+        for (body, status, kind) in [("{", 422, "invalid"), (huge.as_str(), 413, "too-large")] {
             let answer = site.send("POST", "/api/v1/articles", &headers, body).await;
             answer.assert_status(status);
             let content_type = answer.header("content-type");

@@ -16,6 +16,7 @@ use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
 use crate::id::DeliveryId;
+use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
 const STORE_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -199,6 +200,7 @@ async fn pause(tx: &mut Tx<'_>, settlement: &Settlement) -> sqlx::Result<()> {
         return Ok(());
     };
     if settle::pause_issue(tx, *issue, reason, settlement.at).await? {
+        let reason = mask_emails(reason);
         tracing::error!(issue.id = %issue, reason, "Issue {issue} is paused: the relay refuses its sender or content");
     }
     Ok(())
