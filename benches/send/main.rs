@@ -10,11 +10,16 @@
 
 mod case;
 mod client;
+mod database;
+mod http;
+#[path = "../support/newsletter.rs"]
+mod newsletter;
 mod options;
 mod postfix;
 mod process;
 mod program;
 mod proxy;
+mod receiver;
 mod report;
 mod stage;
 mod watch;

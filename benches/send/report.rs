@@ -163,3 +163,19 @@ pub(crate) fn ratios(runs: &[Run], above: &str, below: &str) -> Vec<f64> {
     };
     of(above).zip(of(below)).map(|(a, b)| a / b).collect()
 }
+
+/// The runs as they stand in a report's file.
+pub(crate) fn json(runs: &[Run]) -> serde_json::Result<Vec<serde_json::Value>> {
+    runs.iter().map(serde_json::to_value).collect()
+}
+
+/// The value that `percent` of all values do not exceed.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
