@@ -72,24 +72,35 @@ async fn line(
     wire: Wire,
 ) -> anyhow::Result<()> {
     let mut connection = connector.open(pipelining).await?;
-    loop {
+    let following = || -> anyhow::Result<Option<Envelope>> {
         let n = next.fetch_add(1, Ordering::Relaxed);
         if n >= messages {
-            connection.quit().await;
-            return Ok(());
+            return Ok(None);
         }
         let sender = "news@world-review.org".parse()?;
         let recipient = format!("reader{n}@example.org").parse()?;
-        let envelope = Envelope::new(sender, recipient, &wire)?;
-        connection
-            .envelope(&envelope)
-            .await
-            .context("the envelope was refused")?;
-        match connection.transmit(&wire).await {
+        Ok(Some(Envelope::new(sender, recipient, &wire)?))
+    };
+    let mut current = following()?;
+    while let Some(envelope) = current {
+        // as the sender does: along with the message before it where that may be
+        let addressed = if connection.is_attached() {
+            connection.addressed().await
+        } else {
+            connection.envelope(&envelope).await
+        };
+        addressed.context("the envelope was refused")?;
+        current = following()?;
+        let attached = current
+            .as_ref()
+            .filter(|envelope| connection.may_attach(envelope));
+        match connection.transmit(&wire, attached).await {
             Outcome::Accepted(_) => {}
             Outcome::Failed(failure) => bail!("the message was refused: {failure}"),
         }
     }
+    connection.quit().await;
+    Ok(())
 }
 
 /// RFC 5321, section 4.5.2.

@@ -26,8 +26,9 @@ use crate::id::Entropy;
 use crate::smtp::channel::Channel;
 use crate::smtp::relay::Health;
 
-/// Rows of one claim.
-const CLAIM: usize = 200;
+/// Rows of one claim, and rows that wait in the process: enough to keep the lines busy while the next are claimed.
+const CLAIM: usize = 500;
+const AHEAD: usize = 250;
 
 /// What has waited for too long is looked for at every so manieth sweep.
 const EXPIRE_EVERY: u32 = 12;
@@ -175,7 +176,7 @@ impl Sender {
     }
 
     async fn feed(&self, queue: &Queue, until: Until) {
-        let enough = self.parts.channel.max_lines();
+        let enough = self.parts.channel.max_lines() + AHEAD;
         let mut turn = 0;
         loop {
             let called = self.parts.queued.notified();
@@ -243,7 +244,7 @@ impl Sender {
             claimed += notices.len();
             queue.push(notices);
         }
-        if claimed >= limit || queue.load() > self.parts.channel.max_lines() {
+        if claimed >= limit || queue.load() > self.parts.channel.max_lines() + AHEAD {
             return Ok(claimed);
         }
         let issues = claim::open_issues(db, terms.now).await?;

@@ -351,14 +351,16 @@ pub async fn variants(db: &Db, issue: IssueId) -> sqlx::Result<Vec<VariantRow>> 
         .await)
 }
 
-const MESSAGE: &str = "SELECT variants.message, issues.released_at
-     FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
+const MESSAGE: &str = "SELECT variants.message, issues.released_at, newsletters.from_address
+     FROM variants JOIN issues ON issues.id = variants.issue_id
+     JOIN newsletters ON newsletters.id = issues.newsletter_id WHERE variants.id = $1";
 
-/// A variant's stored message (see `mail::Encoded::from_bytes`) and when its issue was released.
+/// A variant's stored message (see `mail::Encoded::from_bytes`), when its issue was released, and the newsletter's
+/// address.
 pub(in crate::issues) async fn message(
     db: &Db,
     id: VariantId,
-) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>)>> {
+) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>, String)>> {
     read_db!(db, |conn| sqlx::query_as(MESSAGE)
         .bind(id)
         .fetch_optional(conn)
