@@ -14,7 +14,7 @@ use paperround::config::{Config, Sources};
 use paperround::feeds::fetch::Body;
 use paperround::feeds::parse::parse;
 use paperround::id::{ArticleId, TopicId};
-use paperround::issues::due::{Interest, Released, due};
+use paperround::issues::due::{Interest, Reach, Released, due};
 use paperround::issues::render::Renderer;
 use paperround::issues::store;
 use paperround::mail::Slots;
@@ -140,9 +140,13 @@ fn due_rule(criterion: &mut Criterion) -> anyhow::Result<()> {
             topics: vec![*topic],
         });
     }
-    let cadences = Cadences::NONE.with(Cadence::Daily);
+    let reach = Reach {
+        cadences: Cadences::NONE.with(Cadence::Daily),
+        floor: 0,
+        cutoff: 40,
+    };
     criterion.bench_function("due/five topics", |bencher| {
-        bencher.iter(|| black_box(due(black_box(&interests), &released, 40, cadences)));
+        bencher.iter(|| black_box(due(black_box(&interests), &released, reach)));
     });
     Ok(())
 }
