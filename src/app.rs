@@ -12,6 +12,7 @@ use crate::feeds::guard::{FetchPolicy, SystemLookup};
 use crate::id::{Entropy, Ids, SystemEntropy};
 use crate::mail::Templates;
 use crate::mail::template::TemplatesError;
+use crate::suppressions::journal::Journal;
 use crate::texts::{Texts, TextsError};
 use crate::token::{KeyRing, SecretsError};
 
@@ -29,6 +30,8 @@ pub struct App {
     pub ids: Ids,
     /// Signs links.
     pub keys: KeyRing,
+    /// What a restored database must not forget; none on PostgreSQL.
+    pub journal: Option<Journal>,
     /// What people see, in their language.
     pub texts: Arc<Texts>,
     /// The mails' templates.
@@ -112,6 +115,7 @@ impl App {
         db.migrate().await?;
         Ok(Self {
             ids: Ids::new(world.clock.clone(), world.entropy.clone()),
+            journal: Journal::of(&config),
             config,
             db,
             clock: world.clock,

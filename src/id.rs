@@ -139,6 +139,8 @@ ids! {
     WorkerId;
     /// Names an API token.
     ApiTokenId;
+    /// Names an installation of this service.
+    InstanceId;
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod id;
 pub mod service;
 pub mod telemetry;
@@ -18,8 +19,10 @@ pub mod mail;
 pub mod smtp;
 
 pub mod accounts;
+pub mod backup;
 pub mod deliveries;
 pub mod feeds;
+pub mod instance;
 pub mod issues;
 pub mod newsletters;
 pub mod subscribers;

@@ -73,6 +73,10 @@ impl Service {
         } else {
             None
         };
+        let mut prepared = None;
+        if let Some(lock) = lock {
+            prepared = Some((worker::prepare(app.clone()).await?, lock));
+        }
         let (mut address, mut web) = (None, None);
         if roles.has_web() {
             let bind = app.config.server.bind;
@@ -85,14 +89,11 @@ impl Service {
                     .map_err(|error| ServiceError::Bind(bind, error))?,
             );
             // compiled before anything answers: a broken page stops the start
-            let pages = Web::new(app.clone())?;
+            let pages = Web::new(app)?;
             web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
-        let mut worker = None;
-        if let Some(lock) = lock {
-            let prepared = worker::prepare(app).await?;
-            worker = Some(tokio::spawn(prepared.run(lock, stop.clone())));
-        }
+        let worker =
+            prepared.map(|(prepared, lock)| tokio::spawn(prepared.run(lock, stop.clone())));
         Ok(Self {
             address,
             stop,

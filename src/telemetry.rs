@@ -1,6 +1,6 @@
 //! Logs: how they start, and what must never stand in them.
 //!
-//! No address, token, secret, subject or body is logged. Addresses are masked by [`mask_email`].
+//! No address, token, secret, subject or body is logged. Addresses are masked by [`mask_email`] and [`mask_emails`].
 
 use std::io::IsTerminal as _;
 
@@ -23,11 +23,18 @@ pub enum StartError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// Libraries that write what they are given into their finest logs: mails with their links, requests with their tokens.
+/// They are kept quiet whatever the filter says.
+const TELL_CONTENTS: [&str; 3] = ["html5ever=info", "markup5ever=info", "selectors=info"];
+
 /// Starts logs on standard error: words for a person at a terminal, JSON for a collector.
 ///
 /// At most once in a process.
 pub fn start(config: &LogConfig) -> Result<(), StartError> {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let mut filter = EnvFilter::try_new(&config.level)?;
+    for directive in TELL_CONTENTS {
+        filter = filter.add_directive(directive.parse()?);
+    }
     let text = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -67,6 +74,21 @@ pub fn mask_email(address: &str) -> String {
     }
 }
 
+/// `text` with every address in it masked: relays quote addresses in their replies.
+pub fn mask_emails(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "<>()[]\"',;:".contains(c);
+    text.split_inclusive(ends)
+        .map(|piece| {
+            let word = piece.trim_end_matches(ends);
+            if word.contains('@') {
+                mask_email(word) + &piece[word.len()..]
+            } else {
+                piece.to_owned()
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +105,25 @@ mod tests {
             ("\r\nx@exa\nmple.org", "****@example.org"),
         ] {
             assert_eq!(mask_email(address), masked);
+        }
+    }
+
+    #[test]
+    fn addresses_in_a_text_are_masked_and_the_rest_stays() {
+        for (text, masked) in [
+            (
+                "550 5.1.1 <ada@example.org>: no such user",
+                "550 5.1.1 <a***@example.org>: no such user",
+            ),
+            ("ada@example.org", "a***@example.org"),
+            (
+                "said \"no\" to é@x.org, twice",
+                "said \"no\" to é***@x.org, twice",
+            ),
+            ("250 ok", "250 ok"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_emails(text), masked);
         }
     }
 }

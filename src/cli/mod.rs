@@ -4,6 +4,7 @@
 //! came of it: data on standard output, words on standard error, an exit code of `exit::Code`. Nothing is
 //! asked where there is no terminal, and every question has a flag that answers it.
 
+mod backup;
 mod config;
 mod context;
 mod demo;
@@ -17,6 +18,7 @@ mod migrate;
 mod newsletter;
 mod operate;
 mod preview;
+mod restore;
 mod schedule;
 mod send;
 mod serve;
@@ -102,11 +104,15 @@ enum Command {
     /// Pause all sending, confirmations too
     Pause(operate::PauseAllArgs),
     /// Let sending go on
-    Resume,
+    Resume(operate::ResumeAllArgs),
     /// Run the service: pages, feeds, issues, mails
     Serve(serve::Args),
     /// See the whole main job on this machine
     Demo(demo::Args),
+    /// Write database, keys and journal into one file, while the service runs or not
+    Backup(backup::Args),
+    /// Put a backup in place; nothing is sent until `resume`
+    Restore(restore::Args),
     /// Bring the database up to date
     Migrate(migrate::Args),
     /// Check and show the settings
@@ -146,7 +152,9 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Export(command) => export::run(command, context).await,
             Command::Token(command) => token::run(command, context).await,
             Command::Pause(args) => operate::pause_all(args, context).await,
-            Command::Resume => operate::resume_all(context).await,
+            Command::Resume(args) => operate::resume_all(&args, context).await,
+            Command::Backup(args) => backup::run(&args, context).await,
+            Command::Restore(args) => restore::run(&args, context).await,
             Command::Serve(args) => serve::run(&args, context).await,
             Command::Demo(args) => demo::run(&args, context).await,
             Command::Migrate(args) => migrate::run(&args, context).await,

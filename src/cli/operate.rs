@@ -5,9 +5,11 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::exit::{Code, Refused};
 use super::issue::find;
+use super::restore;
 use crate::app::App;
 use crate::deliveries::operate::{self, Counts, HeldDecision};
 use crate::id::{DeliveryId, IssueId};
+use crate::instance;
 
 /// Held deliveries decided in one transaction.
 const CHUNK: i64 = 500;
@@ -67,6 +69,14 @@ pub(super) struct PauseAllArgs {
     /// Why, for whoever looks at it later
     #[arg(long, default_value = "by an operator")]
     reason: String,
+}
+
+/// Whether to ask before a restored instance sends.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeAllArgs {
+    /// Let a restored or copied instance send without asking
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyhow::Result<()> {
@@ -220,8 +230,13 @@ pub(super) async fn pause_all(args: PauseAllArgs, context: &Context) -> anyhow::
     Ok(Code::Done)
 }
 
-pub(super) async fn resume_all(context: &Context) -> anyhow::Result<Code> {
+pub(super) async fn resume_all(args: &ResumeAllArgs, context: &Context) -> anyhow::Result<Code> {
     let app = context.app().await?;
+    if let Some(overview) = instance::overview(&app).await? {
+        context.terminal.say(&restore::words(&overview));
+        let question = "Is this the one instance that may send, and shall it?";
+        context.terminal.confirm(question, args.yes)?;
+    }
     let resumed = app
         .db
         .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))

@@ -114,6 +114,30 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Asks for a severe act's object by name. `yes` is the flag that answers; without it and without a terminal this
+    /// is refused.
+    pub(super) fn confirm_by_typing(
+        &self,
+        question: &str,
+        name: &str,
+        yes: bool,
+    ) -> anyhow::Result<()> {
+        if yes {
+            return Ok(());
+        }
+        if !self.interactive {
+            return Err(Refused(format!("{question} Say --yes to do it.")).into());
+        }
+        let answer = ask(&format!("{question} Type {name} to do it: "))?;
+        if answer.trim() == name {
+            Ok(())
+        } else {
+            Err(Refused("nothing was done".to_owned()).into())
+        }
+    }
+}
+
 fn ask(question: &str) -> anyhow::Result<String> {
     let mut err = io::stderr().lock();
     write!(err, "{question}")?;

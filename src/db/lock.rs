@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sqlx::{Connection as _, PgConnection};
 
@@ -60,13 +60,7 @@ impl Db {
     pub async fn lock_worker(&self) -> Result<WorkerLock, LockError> {
         match self {
             Self::Sqlite { reader, .. } => {
-                let mut path: OsString = reader
-                    .connect_options()
-                    .get_filename()
-                    .as_os_str()
-                    .to_owned();
-                path.push(".lock");
-                lock_file(path.into())
+                WorkerLock::beside(reader.connect_options().get_filename())
             }
             Self::Postgres(pool) => {
                 // a session of its own: the lock ends with it
@@ -87,6 +81,13 @@ impl Db {
 }
 
 impl WorkerLock {
+    /// The lock of the SQLite file at `path`, which itself is not touched.
+    pub fn beside(path: &Path) -> Result<Self, LockError> {
+        let mut path: OsString = path.as_os_str().to_owned();
+        path.push(".lock");
+        lock_file(path.into())
+    }
+
     /// Whether the lock is still held: a PostgreSQL session may have been ended from outside.
     pub async fn is_held(&mut self) -> bool {
         match &mut self.0 {

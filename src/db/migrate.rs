@@ -1,6 +1,7 @@
 //! Bringing the schema up to date: forward only, the same steps by the same names on both engines.
 
 use sqlx::ConnectOptions as _;
+use sqlx::SqliteConnection;
 use sqlx::migrate::Migrator;
 
 use super::{Db, sqlite};
@@ -38,6 +39,24 @@ pub struct Step {
     pub applied: bool,
 }
 
+impl MigrateError {
+    fn from_step(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(version)
+            | sqlx::migrate::MigrateError::VersionTooNew(version, _) => Self::Newer(version),
+            error => Self::Step(error),
+        }
+    }
+}
+
+/// Brings a SQLite file that no service has open up to date.
+pub(super) async fn run_on_file(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    SQLITE
+        .run(connection)
+        .await
+        .map_err(MigrateError::from_step)
+}
+
 impl Db {
     /// Applies the steps that the database does not have yet. Repeating it is harmless.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
@@ -50,13 +69,7 @@ impl Db {
             }
             Self::Postgres(pool) => POSTGRES.run(pool).await,
         };
-        result.map_err(|error| match error {
-            sqlx::migrate::MigrateError::VersionMissing(version)
-            | sqlx::migrate::MigrateError::VersionTooNew(version, _) => {
-                MigrateError::Newer(version)
-            }
-            error => MigrateError::Step(error),
-        })
+        result.map_err(MigrateError::from_step)
     }
 
     /// All steps that this release knows, oldest first, and which of them the database has.

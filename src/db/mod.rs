@@ -9,7 +9,8 @@
 //! - State changes are compare-and-set: the old state stands in the `WHERE`, then the row count is looked at.
 //! - Time is bound, not asked for.
 //! - `Ok` from `write` says that the `COMMIT` succeeded. An `Err` or a panic undoes this work alone. A caller that is
-//!   dropped does not stop its work.
+//!   dropped does not stop its work. After a database error the `Tx` is over: return the error.
+//! - On SQLite the writes that wait share one `COMMIT`, each in a savepoint. Callers cannot tell the difference.
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -25,12 +26,16 @@ use crate::config::DatabaseTarget;
 
 mod lock;
 mod migrate;
+mod offline;
 mod postgres;
+mod shared_error;
 mod sqlite;
 mod timestamp;
+mod writer;
 
 pub use lock::{LockError, WorkerLock};
 pub use migrate::{MigrateError, Step};
+pub use offline::{faults_of_file, pause_file, settle_file};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,13 +86,31 @@ pub enum Tx<'c> {
     Postgres(Transaction<'c, Postgres>),
 }
 
-/// Work for SQLite's writer: it is given the open transaction, ends it and answers its caller itself.
-type Job = Box<dyn for<'c> FnOnce(sqlx::Result<Tx<'c>>) -> BoxFuture<'c, ()> + Send>;
+/// Work for SQLite's writer: it is given a transaction and ends it. Its caller is answered by what it leaves behind.
+type Job = Box<dyn for<'c> FnOnce(sqlx::Result<Tx<'c>>) -> BoxFuture<'c, Ended> + Send>;
+
+/// A job that has run.
+struct Ended {
+    /// Answers the caller. Called after the `COMMIT` that the job shared with others, with that `COMMIT`'s error.
+    reply: Box<dyn FnOnce(sqlx::Result<()>) + Send>,
+    /// Its transaction could not be ended: nothing is known of what stood around it.
+    is_broken: bool,
+}
 
 /// What became of a piece of work.
 enum Done<T, E> {
     Returned(Result<T, E>),
     Panicked(Box<dyn std::any::Any + Send>),
+}
+
+impl<T, E: From<sqlx::Error>> Done<T, E> {
+    /// The same, if the `COMMIT` that came after it succeeded. What had failed by itself stays what it was.
+    fn when(self, committed: sqlx::Result<()>) -> Self {
+        match (self, committed) {
+            (Self::Returned(Ok(_)), Err(error)) => Self::Returned(Err(error.into())),
+            (done, _) => done,
+        }
+    }
 }
 
 impl Db {
@@ -116,9 +139,12 @@ impl Db {
             Self::Sqlite { writer, .. } => {
                 let job: Job = Box::new(move |tx| {
                     Box::pin(async move {
-                        let done = carry_out(tx, work).await;
-                        // the caller may be gone; the work is done all the same
-                        let _gone = answer.send(done);
+                        let (done, is_broken) = carry_out(tx, work).await;
+                        let reply = Box::new(move |committed| {
+                            // the caller may be gone; the work is done all the same
+                            let _gone = answer.send(done.when(committed));
+                        });
+                        Ended { reply, is_broken }
                     })
                 });
                 if writer.0.send(job).await.is_err() {
@@ -133,7 +159,7 @@ impl Db {
                         reason = "the one place that begins a transaction, in a task that nobody cancels"
                     )]
                     let tx = pool.begin().await.map(Tx::Postgres);
-                    let done = carry_out(tx, work).await;
+                    let (done, _closed_with_its_session) = carry_out(tx, work).await;
                     let _gone = answer.send(done);
                 });
             }
@@ -173,7 +199,7 @@ impl Tx<'_> {
 
     async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite(tx) => tx.commit().await,
+            Self::Sqlite(tx) => writer::commit(tx).await,
             Self::Postgres(tx) => tx.commit().await,
         }
     }
@@ -186,15 +212,15 @@ impl Tx<'_> {
     }
 }
 
-/// Runs `work` and ends its transaction.
-async fn carry_out<'c, T, E, F>(tx: sqlx::Result<Tx<'c>>, work: F) -> Done<T, E>
+/// Runs `work` and ends its transaction. Says too whether that could not be ended.
+async fn carry_out<'c, T, E, F>(tx: sqlx::Result<Tx<'c>>, work: F) -> (Done<T, E>, bool)
 where
     E: From<sqlx::Error>,
     F: for<'a> FnOnce(&'a mut Tx<'c>) -> BoxFuture<'a, Result<T, E>>,
 {
     let mut tx = match tx {
         Ok(tx) => tx,
-        Err(error) => return Done::Returned(Err(error.into())),
+        Err(error) => return (Done::Returned(Err(error.into())), false),
     };
     // the name of the closure says which operation it is
     let name = type_name::<F>();
@@ -202,16 +228,13 @@ where
     let result = AssertUnwindSafe(async { work(&mut tx).await })
         .catch_unwind()
         .await;
-    let done = match result {
-        Ok(Ok(value)) => Done::Returned(tx.commit().await.map(|()| value).map_err(E::from)),
-        Ok(Err(error)) => {
-            undo(tx, name).await;
-            Done::Returned(Err(error))
-        }
-        Err(panic) => {
-            undo(tx, name).await;
-            Done::Panicked(panic)
-        }
+    let (done, ended) = match result {
+        Ok(Ok(value)) => match tx.commit().await {
+            Ok(()) => (Done::Returned(Ok(value)), true),
+            Err(error) => (Done::Returned(Err(error.into())), false),
+        },
+        Ok(Err(error)) => (Done::Returned(Err(error)), undo(tx, name).await),
+        Err(panic) => (Done::Panicked(panic), undo(tx, name).await),
     };
     let took = began.elapsed();
     if took.as_millis() > 100 {
@@ -222,13 +245,16 @@ where
             took.as_millis()
         );
     }
-    done
+    (done, !ended)
 }
 
-async fn undo(tx: Tx<'_>, name: &'static str) {
-    if let Err(error) = tx.rollback().await {
+/// Whether the work is undone. SQLite undoes a whole transaction by itself where its disk is full or fails.
+async fn undo(tx: Tx<'_>, name: &'static str) -> bool {
+    let undone = tx.rollback().await;
+    if let Err(error) = &undone {
         tracing::warn!(work = name, error = %error, "A failed write could not be rolled back by hand");
     }
+    undone.is_ok()
 }
 
 /// Runs a read on whichever engine `$db` is; `$conn` is its pool.

@@ -5,16 +5,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::mpsc;
 
-use super::{Db, Job, OpenError, Tx, Writer};
+use super::{Db, OpenError, writer};
 
-/// Jobs that may wait for the writer; beyond it callers wait to hand theirs over.
-const QUEUE: usize = 256;
 /// The first version without the WAL reset bug.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
@@ -26,8 +23,8 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
         source,
     })?;
     let writer_options = options(path).thread_name(|_| "sqlite-writer".to_owned());
-    let mut writer = writer_options.connect().await?;
-    refuse_old(&mut writer).await?;
+    let mut connection = writer_options.connect().await?;
+    refuse_old(&mut connection).await?;
     let reader = SqlitePoolOptions::new()
         .max_connections(readers)
         .max_lifetime(None)
@@ -35,11 +32,9 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
         .test_before_acquire(false)
         .connect_with(options(path).pragma("query_only", "ON"))
         .await?;
-    let (sender, jobs) = mpsc::channel(QUEUE);
-    tokio::spawn(run(writer, jobs));
     Ok(Db::Sqlite {
         reader,
-        writer: Writer(sender),
+        writer: writer::start(connection, writer_options),
     })
 }
 
@@ -78,16 +73,4 @@ async fn refuse_old(connection: &mut SqliteConnection) -> Result<(), OpenError> 
         return Err(OpenError::OldSqlite(version));
     }
     Ok(())
-}
-
-/// The one writer: a job, its commit, its answer; then the next. Ends when no `Db` is left.
-async fn run(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.recv().await {
-        // IMMEDIATE: a transaction that reads before it writes must not find out at its first write that it is too late
-        let tx = connection.begin_with("BEGIN IMMEDIATE").await;
-        job(tx.map(Tx::Sqlite)).await;
-    }
-    if let Err(error) = connection.close().await {
-        tracing::warn!(error = %error, "The database file was not closed cleanly; its log is replayed at the next start");
-    }
 }

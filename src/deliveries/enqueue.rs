@@ -9,6 +9,9 @@ use crate::db::Tx;
 use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, TopicId, VariantId};
 
 /// An interest that a digest moves, and where it stood before.
+///
+/// As JSON it is what `issues::due::Move` writes beside a delivery: that one says where to as well, which the issue's
+/// cutoff says here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenFrom {
     /// The interest's topic.
@@ -16,6 +19,7 @@ pub struct GivenFrom {
     /// Where the interest began.
     pub start_seq: i64,
     /// Its `given_seq` before the issue.
+    #[serde(rename = "given_from")]
     pub given_seq: i64,
 }
 

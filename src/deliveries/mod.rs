@@ -95,7 +95,7 @@ text_enum! {
         ReaderPaused = "reader_paused",
         /// The address must not be mailed.
         Suppressed = "suppressed",
-        /// The issue was cancelled.
+        /// The issue was cancelled, or failed before its release.
         Cancelled = "cancelled",
         /// A newer issue brings the same.
         Superseded = "superseded",

@@ -1,22 +1,36 @@
-//! One delivery over one line: envelope, mark, transmit, settle.
+//! Deliveries over one line, one after another: envelope, mark, transmit, settle.
+//!
+//! Where the relay takes commands in groups, the next envelope goes out with the message before it, so that a message
+//! costs one round trip; and one commit settles the message before and marks the next.
 
+use std::borrow::Borrow;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Ready;
-use super::mailroom::{MailError, Mailroom};
+use super::mailroom::{Mail, MailError, Mailroom};
 use super::retry;
 use super::settlement::{Circumstances, Settlement};
 use super::writer::{Ledger, MARK_DEADLINE, Marked};
 use super::{Leases, State};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::Entropy;
 use crate::smtp::channel::Line;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
 use crate::smtp::outcome::{Cause, Failure, Outcome, Phase};
+use crate::smtp::wire::Wire;
+use crate::telemetry::mask_emails;
+
+/// How long a settlement waits for the replies to the envelope that went out with its message, to share a commit with
+/// the next mark.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// What sending needs besides a line.
 #[derive(Clone)]
@@ -32,84 +46,233 @@ pub struct Sending {
     /// How long things last.
     pub leases: Leases,
     /// The relay's name, for the rows.
-    pub relay: String,
+    pub relay: Arc<str>,
     /// When it is cancelled, replies are awaited no longer: what is on the wire is in doubt.
     pub give_up: CancellationToken,
 }
 
+/// A claimed delivery with what goes on the wire.
+struct Loaded<W> {
+    work: W,
+    envelope: Envelope,
+    wire: Wire,
+}
+
 impl Sending {
-    /// Sends one claimed delivery over `line`, and writes down what became of it. A line whose 354 was not followed by
-    /// a message is not usable afterwards, and is closed when it is dropped.
-    pub async fn send(&self, line: &mut Line, ready: &Ready) {
-        let claimed = &ready.claimed;
-        let mail = match self.mailroom.mail(claimed).await {
-            Ok(mail) => mail,
+    /// Sends `first` over `line`, then what `next` gives for as long as each can be announced along with the message
+    /// before it, and writes down what became of each. Gives back the work that was taken and could not go along.
+    ///
+    /// A line whose 354 was not followed by a message is not usable afterwards, and is closed when it is dropped.
+    pub async fn send<W: Borrow<Ready>>(
+        &self,
+        line: &mut Line,
+        first: W,
+        mut next: impl FnMut() -> Option<W>,
+    ) -> Option<W> {
+        let mut current = self.load(first).await?;
+        if !self.address(line, &current).await {
+            return None;
+        }
+        let mut settled = None;
+        loop {
+            let (following, left) = self.following(line, &mut next).await;
+            let Some(until) = self.advance(settled.take(), &current).await else {
+                self.give_back(following.as_ref()).await;
+                return left;
+            };
+            // A machine that slept may have outlived its lease, and somebody else may be sending this by now.
+            if self.clock.now() + self.leases.margin > until {
+                self.give_back(Some(&current)).await;
+                self.give_back(following.as_ref()).await;
+                return left;
+            }
+            let settlement = self.transmit(line, &current, following.as_ref()).await;
+            let Some(following) = following else {
+                self.ledger.settle(settlement).await;
+                return left;
+            };
+            if !line.is_attached() {
+                self.ledger.settle(settlement).await;
+                self.give_back(Some(&following)).await;
+                return None;
+            }
+            match self.hear(line, settlement, &mut settled).await {
+                Some(Ok(())) => current = following,
+                Some(Err(failure)) => {
+                    tokio::join!(
+                        self.settle(settled.take()),
+                        self.refuse(&following, &failure)
+                    );
+                    return None;
+                }
+                None => {
+                    tokio::join!(
+                        self.settle(settled.take()),
+                        self.give_back(Some(&following))
+                    );
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Makes the mail. What cannot be made waits or is held, and is not given.
+    async fn load<W: Borrow<Ready>>(&self, work: W) -> Option<Loaded<W>> {
+        let claimed = &work.borrow().claimed;
+        let made = match self.make(work.borrow()).await {
+            Ok(mail) => Envelope::new(mail.sender, mail.recipient, &mail.wire)
+                .map(|envelope| (envelope, mail.wire))
+                .map_err(|error| MailError::Fail(error.to_string())),
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok((envelope, wire)) => Some(Loaded {
+                work,
+                envelope,
+                wire,
+            }),
             Err(MailError::Retry(why)) => {
                 tracing::warn!(delivery.id = %claimed.id, why, "Delivery {} waits: its mail cannot be made now", claimed.id);
                 let not_before = self.clock.now() + retry::AFTER_LOSS;
                 self.ledger.give_back(claimed, not_before).await;
-                return;
+                None
             }
-            Err(MailError::Fail(why)) => return self.hold(ready, &why).await,
-        };
-        let envelope = match Envelope::new(mail.sender, mail.recipient, &mail.wire) {
-            Ok(envelope) => envelope,
-            Err(error) => return self.hold(ready, &error.to_string()).await,
-        };
-        let addressed = tokio::select! {
-            addressed = line.envelope(&envelope) => addressed,
-            () = self.give_up.cancelled() => {
-                self.ledger.give_back(claimed, self.clock.now()).await;
-                return;
+            Err(MailError::Fail(why)) => {
+                let id = claimed.id;
+                tracing::error!(delivery.id = %id, why, "Delivery {id} is held: its mail cannot be made");
+                let settlement = Settlement::unrenderable(claimed, &why, self.clock.now());
+                self.ledger.refuse(settlement).await;
+                None
             }
-        };
-        if let Err(failure) = addressed {
-            let settlement = Settlement::of_failure(claimed, &failure, self.circumstances());
-            log(&settlement, &failure.to_string());
-            self.ledger.refuse(settlement).await;
-            return;
         }
-        let until = match timeout(MARK_DEADLINE, self.ledger.mark(ready, &self.relay)).await {
-            Ok(Ok(Marked::Yes { until })) => until,
+    }
+
+    /// A message whose making panics is for a person; the panic has been reported where it happened.
+    async fn make(&self, ready: &Ready) -> Result<Mail, MailError> {
+        let made = AssertUnwindSafe(self.mailroom.mail(&ready.claimed)).catch_unwind();
+        made.await.unwrap_or_else(|_panic| {
+            Err(MailError::Fail(
+                "the program failed at this message".to_owned(),
+            ))
+        })
+    }
+
+    /// Whether the relay waits for the message.
+    async fn address<W: Borrow<Ready>>(&self, line: &mut Line, loaded: &Loaded<W>) -> bool {
+        let addressed = tokio::select! {
+            addressed = line.envelope(&loaded.envelope) => addressed,
+            () = self.give_up.cancelled() => {
+                self.give_back(Some(loaded)).await;
+                return false;
+            }
+        };
+        if let Err(failure) = &addressed {
+            self.refuse(loaded, failure).await;
+        }
+        addressed.is_ok()
+    }
+
+    /// The work whose announcement goes along with the current message, or the work that cannot go along.
+    async fn following<W: Borrow<Ready>>(
+        &self,
+        line: &Line,
+        next: &mut impl FnMut() -> Option<W>,
+    ) -> (Option<Loaded<W>>, Option<W>) {
+        if !line.takes_groups() {
+            return (None, None);
+        }
+        while let Some(work) = next() {
+            match self.load(work).await {
+                Some(loaded) if line.may_attach(&loaded.envelope) => return (Some(loaded), None),
+                Some(loaded) => return (None, Some(loaded.work)),
+                None => {}
+            }
+        }
+        (None, None)
+    }
+
+    /// Settles what went before and marks. The end of the lease, or `None`: the message may not be written.
+    async fn advance<W: Borrow<Ready>>(
+        &self,
+        settled: Option<Settlement>,
+        loaded: &Loaded<W>,
+    ) -> Option<Timestamp> {
+        let ready = loaded.work.borrow();
+        let id = ready.claimed.id;
+        let advanced = self.ledger.advance(settled, ready, &self.relay);
+        match timeout(MARK_DEADLINE, advanced).await {
+            Ok(Ok(Marked::Yes { until })) => return Some(until),
             Ok(Ok(Marked::No)) => {
-                tracing::debug!(delivery.id = %claimed.id, "Delivery {} is not sent: it may not be any more", claimed.id);
-                return;
+                tracing::debug!(delivery.id = %id, "Delivery {id} is not sent: it may not be any more");
+                return None;
             }
             Ok(Err(error)) => {
-                tracing::warn!(delivery.id = %claimed.id, error = %error, "Delivery {} waits: its mark failed", claimed.id);
-                self.ledger.give_back(claimed, self.clock.now()).await;
-                return;
+                tracing::warn!(delivery.id = %id, error = %error, "Delivery {id} waits: its mark failed");
             }
             Err(_) => {
-                tracing::warn!(delivery.id = %claimed.id, "Delivery {} waits: its mark took too long", claimed.id);
-                self.ledger.give_back(claimed, self.clock.now()).await;
-                return;
+                tracing::warn!(delivery.id = %id, "Delivery {id} waits: its mark took too long");
             }
-        };
-        // A machine that slept may have outlived its lease, and somebody else may be sending this by now.
-        if self.clock.now() + self.leases.margin > until {
-            self.ledger.give_back(claimed, self.clock.now()).await;
-            return;
         }
+        self.give_back(Some(loaded)).await;
+        None
+    }
+
+    async fn transmit<W: Borrow<Ready>>(
+        &self,
+        line: &mut Line,
+        current: &Loaded<W>,
+        following: Option<&Loaded<W>>,
+    ) -> Settlement {
+        let attached = following.map(|loaded| &loaded.envelope);
         let outcome = tokio::select! {
-            outcome = line.transmit(&mail.wire) => outcome,
+            outcome = line.transmit(&current.wire, attached) => outcome,
             () = self.give_up.cancelled() => Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut)),
         };
+        let claimed = &current.work.borrow().claimed;
         let settlement = Settlement::of_outcome(claimed, &outcome, self.circumstances());
         match &outcome {
             Outcome::Accepted(reply) => log(&settlement, &reply.to_string()),
             Outcome::Failed(failure) => log(&settlement, &failure.to_string()),
         }
-        self.ledger.settle(settlement).await;
+        settlement
     }
 
-    async fn hold(&self, ready: &Ready, why: &str) {
-        let id = ready.claimed.id;
-        tracing::error!(delivery.id = %id, why, "Delivery {id} is held: its mail cannot be made");
-        let now = self.clock.now();
-        self.ledger
-            .refuse(Settlement::unrenderable(&ready.claimed, why, now))
-            .await;
+    /// Hears what became of the attached envelope; `None` when it is awaited no longer. The settlement of the message
+    /// before is left in `settled` to share the next commit, unless the replies take their time.
+    async fn hear(
+        &self,
+        line: &mut Line,
+        settlement: Settlement,
+        settled: &mut Option<Settlement>,
+    ) -> Option<Result<(), Failure>> {
+        let mut addressed = pin!(self.give_up.run_until_cancelled(line.addressed()));
+        if let Ok(addressed) = timeout(TOGETHER, &mut addressed).await {
+            *settled = Some(settlement);
+            return addressed;
+        }
+        let ((), addressed) = tokio::join!(self.ledger.settle(settlement), addressed);
+        addressed
+    }
+
+    async fn settle(&self, settlement: Option<Settlement>) {
+        if let Some(settlement) = settlement {
+            self.ledger.settle(settlement).await;
+        }
+    }
+
+    async fn refuse<W: Borrow<Ready>>(&self, loaded: &Loaded<W>, failure: &Failure) {
+        let claimed = &loaded.work.borrow().claimed;
+        let settlement = Settlement::of_failure(claimed, failure, self.circumstances());
+        log(&settlement, &failure.to_string());
+        self.ledger.refuse(settlement).await;
+    }
+
+    /// Certainly nothing of it was transmitted.
+    async fn give_back<W: Borrow<Ready>>(&self, loaded: Option<&Loaded<W>>) {
+        if let Some(loaded) = loaded {
+            let claimed = &loaded.work.borrow().claimed;
+            self.ledger.give_back(claimed, self.clock.now()).await;
+        }
     }
 
     fn circumstances(&self) -> Circumstances<'_> {
@@ -122,7 +285,7 @@ impl Sending {
 }
 
 fn log(settlement: &Settlement, what: &str) {
-    let (id, state) = (settlement.id, settlement.state);
+    let (id, state, what) = (settlement.id, settlement.state, mask_emails(what));
     if state == State::InDoubt {
         tracing::warn!(delivery.id = %id, what, "Delivery {id} is in doubt");
     } else {

@@ -137,6 +137,15 @@ impl Settlement {
         }
     }
 
+    /// For a message that is not sent any more and may have arrived before: an operator decides, not the next issue.
+    pub fn doubtful(claimed: &Claimed, now: Timestamp) -> Self {
+        Self {
+            state: State::Held,
+            reason: Some(Reason::Doubt),
+            ..Self::blank(claimed, now)
+        }
+    }
+
     fn blank(claimed: &Claimed, now: Timestamp) -> Self {
         Self {
             id: claimed.id,

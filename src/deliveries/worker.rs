@@ -79,11 +79,25 @@ impl Worker {
             self.live(Life { id, beat_at: now });
             return Ok(());
         }
+        tracing::warn!(worker.id = %id, "Worker {id} was taken for dead and begins anew");
+        self.begin_life(now).await
+    }
+
+    /// Ends this life and begins a new one, after something failed in a way that nobody foresaw: what the old one holds
+    /// is taken back when its lease is over.
+    pub async fn begin_anew(&self) {
+        let id = self.id();
+        tracing::error!(worker.id = %id, "Worker {id} failed at something and begins anew");
+        if let Err(error) = self.begin_life(self.clock.now()).await {
+            tracing::error!(error = %error, "The new life cannot be written down; the next sign of life tries again");
+        }
+    }
+
+    async fn begin_life(&self, now: Timestamp) -> sqlx::Result<()> {
         let life = Life {
             id: self.ids.next(),
             beat_at: now,
         };
-        tracing::warn!(worker.id = %id, "Worker {id} was taken for dead and begins anew as {}", life.id);
         self.register(life).await?;
         self.live(life);
         Ok(())

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::article::IssueArticle;
+use super::due::Reach;
 use super::store::articles::Candidate;
 use super::{Decision, IssueKind, IssueState, store};
 use crate::app::App;
@@ -179,7 +180,7 @@ pub async fn freeze(
         now,
     )
     .await?;
-    if !store::issues::freeze(tx, issue.id, draft.cutoff, now).await? {
+    if !store::issues::freeze(tx, issue.id, draft.reach.cutoff, now).await? {
         return Ok(Frozen::NotScheduled);
     }
     store::articles::insert(tx, issue.id, &draft.articles).await?;
@@ -189,13 +190,16 @@ pub async fn freeze(
 /// The articles that an issue could hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gathered {
-    /// The newest number that was given.
-    pub cutoff: i64,
+    /// Whom and what it reaches: up to the newest number that was given.
+    pub reach: Reach,
     /// Every article considered, in the order of the mail.
     pub articles: Vec<IssueArticle>,
 }
 
 /// What an issue of these cadences could hold now, with the decision for each article. Changes nothing.
+///
+/// They reach down to the lowest number that a due interest was given, and to the lowest to which one may be put back
+/// while the issue is prepared, for then the readers of unsent mails get those articles with this one.
 ///
 /// Newest first. The first `max_cards` are cards, the rest headlines; a mail with fewer articles shows its own first
 /// ones as cards.
@@ -207,14 +211,19 @@ pub async fn gather(
     now: Timestamp,
 ) -> sqlx::Result<Gathered> {
     let cutoff = store::articles::newest_seq(tx, newsletter).await?;
-    let lowest = store::issues::lowest_given(tx, newsletter, cadences, now).await?;
-    let Some(lowest) = lowest.filter(|lowest| *lowest < cutoff) else {
-        let articles = Vec::new();
-        return Ok(Gathered { cutoff, articles });
-    };
-    let candidates = store::articles::candidates(tx, newsletter, lowest, cutoff).await?;
-    let articles = decide(candidates, max_cards);
-    Ok(Gathered { cutoff, articles })
+    let given = store::issues::lowest_given(tx, newsletter, cadences, now).await?;
+    let unsent = store::issues::lowest_unsent(tx, newsletter).await?;
+    let lowest = given.into_iter().chain(unsent).min();
+    let floor = lowest.map_or(cutoff, |lowest| lowest.min(cutoff));
+    let candidates = store::articles::candidates(tx, newsletter, floor, cutoff).await?;
+    Ok(Gathered {
+        reach: Reach {
+            cadences,
+            floor,
+            cutoff,
+        },
+        articles: decide(candidates, max_cards),
+    })
 }
 
 /// Orders the candidates and decides on each. Dates order, but never say what is new.

@@ -19,6 +19,8 @@ pub struct Original {
     pub encoded: Encoded,
     /// When sending was allowed: the `Date` of every copy.
     pub released_at: Timestamp,
+    /// The newsletter's address: the envelope sender where nothing else is configured.
+    pub from_address: String,
 }
 
 /// The variants of the issues at work. Cheap to clone; all clones share them.
@@ -42,13 +44,14 @@ impl Originals {
         if let Some(original) = self.kept().get(&id) {
             return Ok(original.clone());
         }
-        let (message, released_at) = store::prepared::message(db, id)
+        let (message, released_at, from_address) = store::prepared::message(db, id)
             .await?
             .ok_or(OriginalError::Unusable("gone"))?;
         let original = Arc::new(Original {
             encoded: Encoded::from_bytes(&message)
                 .map_err(|_| OriginalError::Unusable("damaged"))?,
             released_at: released_at.ok_or(OriginalError::Unusable("not released"))?,
+            from_address,
         });
         let mut kept = self.kept();
         if kept.len() >= KEPT {

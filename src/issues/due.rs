@@ -9,6 +9,10 @@
 //!   then it was given before.
 //!
 //! Afterwards every interest whose cadence was due stands at the cutoff, also where nothing matched.
+//!
+//! An issue holds the articles between its *floor* and its cutoff. An interest that stands below the floor (a mail
+//! was given up, or a pause ended, after the issue was frozen) would lose what lies between: it takes no part, as if
+//! its cadence were not due, and gets everything with the next issue.
 
 use crate::id::{ArticleId, TopicId};
 use crate::newsletters::{Cadence, Cadences};
@@ -60,12 +64,26 @@ pub struct Move {
     pub given_to: i64,
 }
 
-/// What the reader with these `interests` is due at an issue that serves `cadences`.
+/// What an issue reaches: which cadences, and which numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The cadences it serves.
+    pub cadences: Cadences,
+    /// It holds every article above this number ...
+    pub floor: i64,
+    /// ... and up to this one.
+    pub cutoff: i64,
+}
+
+/// What the reader with these `interests` is due at an issue of this `reach`.
 ///
-/// `released` holds, by rising number, at least every article above the lowest `given_seq` of an interest
-/// whose cadence is due, up to `cutoff`; what lies beyond `cutoff` is not looked at.
-pub fn due(interests: &[Interest], released: &[Released], cutoff: i64, cadences: Cadences) -> Due {
-    let serves = |interest: &Interest| cadences.contains(interest.cadence);
+/// `released` holds, by rising number, at least every article above the floor and up to the cutoff; what lies beyond
+/// the cutoff is not looked at.
+pub fn due(interests: &[Interest], released: &[Released], reach: Reach) -> Due {
+    let cutoff = reach.cutoff;
+    let serves = |interest: &Interest| {
+        reach.cadences.contains(interest.cadence) && interest.given_seq >= reach.floor
+    };
     let moves: Vec<Move> = interests
         .iter()
         .filter(|interest| serves(interest) && interest.given_seq < cutoff)

@@ -2,10 +2,14 @@
 //!
 //! A crash resumes behind the last chunk. The walk is recomputed from the database, variants that are there are taken
 //! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
+//!
+//! What older issues have not sent to a chunk's readers is put back first: it comes with this issue, which was frozen
+//! with those articles in it. An interest that stands lower still takes no part (see [`due`](super::due)).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::due::Reach;
 use super::render::{Renderer, Variant, VariantError};
 use super::store::prepared::{ChunkCounts, InterestMove, NewDelivery};
 use super::walk::{Contents, MailKey, Plan, Reader};
@@ -94,8 +98,13 @@ impl Job {
         let newsletter = newsletter.ok_or(sqlx::Error::RowNotFound)?;
         let articles = store::articles::of_issue(&app.db, id).await?;
         let cutoff = issue.cutoff_seq.unwrap_or(0);
+        let reach = Reach {
+            cadences: issue.cadences.0,
+            floor: store::articles::floor(&app.db, id, issue.newsletter_id, cutoff).await?,
+            cutoff,
+        };
         Ok(Some(Self {
-            contents: Arc::new(Contents::new(issue.cadences.0, cutoff, articles)),
+            contents: Arc::new(Contents::new(reach, articles)),
             issue: Arc::new(issue),
             newsletter: Arc::new(newsletter),
             renderer: renderer.clone(),
@@ -172,6 +181,7 @@ impl Job {
                 })
                 .await?;
             if taken > 0 {
+                let older = older.0;
                 tracing::info!(issue.id = %older, "{taken} unsent mails of issue {older} come with issue {id}");
             }
         }

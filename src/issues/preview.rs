@@ -98,7 +98,7 @@ pub async fn preview(
     let last = store::issues::of_newsletter(&app.db, id, None, 1).await?;
     let number = last.first().map_or(1, |issue| issue.number + 1);
     let issue = unsaved(new, number, now);
-    let contents = Contents::new(cadences, gathered.cutoff, gathered.articles);
+    let contents = Contents::new(gathered.reach, gathered.articles);
     walk(app, renderer, &issue, &newsletter, contents, now).await
 }
 

@@ -3,6 +3,7 @@
 use super::{Issue, IssueState, store};
 use crate::app::App;
 use crate::id::IssueId;
+use crate::instance;
 
 /// What [`release`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +50,19 @@ pub async fn release(app: &App, id: IssueId) -> sqlx::Result<Released> {
     let sending = app
         .db
         .write(move |tx| {
-            Box::pin(async move { store::issues::release(tx, id, now, expires_at).await })
+            Box::pin(async move {
+                if !store::issues::release(tx, id, now, expires_at).await? {
+                    return Ok::<_, sqlx::Error>(None);
+                }
+                // a copy of the database from before this commit must not release it again
+                Ok(Some(instance::raise_in(tx).await?))
+            })
         })
         .await?;
-    if !sending {
+    let Some(epoch) = sending else {
         return Ok(Released::NotYet);
-    }
+    };
+    instance::publish(app, epoch).await;
     app.queued.notify_one();
     let (number, queued) = (issue.number, issue.queued);
     tracing::info!(issue.id = %id, queued, "Issue {number} ({id}) goes to {queued} readers");

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::article::{IssueArticle, released};
-use super::due::{Due, Interest, Move, Released, due};
+use super::due::{Due, Interest, Move, Reach, Released, due};
 use crate::clock::Timestamp;
 use crate::id::{ArticleId, SubscriptionId};
-use crate::newsletters::{Cadence, Cadences};
+use crate::newsletters::Cadence;
 use crate::texts::Texts;
 
 /// An active reader, as read for one issue.
@@ -22,8 +22,7 @@ pub(in crate::issues) struct Reader {
 /// What an issue holds, in the forms the walk needs.
 #[derive(Clone, Debug)]
 pub(in crate::issues) struct Contents {
-    pub(in crate::issues) cadences: Cadences,
-    pub(in crate::issues) cutoff: i64,
+    pub(in crate::issues) reach: Reach,
     /// In the order of the mail.
     pub(in crate::issues) articles: Vec<IssueArticle>,
     released: Vec<Released>,
@@ -44,14 +43,9 @@ pub(in crate::issues) struct Plan<'a> {
 }
 
 impl Contents {
-    pub(in crate::issues) fn new(
-        cadences: Cadences,
-        cutoff: i64,
-        articles: Vec<IssueArticle>,
-    ) -> Self {
+    pub(in crate::issues) fn new(reach: Reach, articles: Vec<IssueArticle>) -> Self {
         Self {
-            cadences,
-            cutoff,
+            reach,
             released: released(&articles),
             articles,
         }
@@ -71,12 +65,7 @@ impl Contents {
                 plan.paused += 1;
                 continue;
             }
-            let Due { articles, moves } = due(
-                &reader.interests,
-                &self.released,
-                self.cutoff,
-                self.cadences,
-            );
+            let Due { articles, moves } = due(&reader.interests, &self.released, self.reach);
             let shown: Vec<ArticleId> = self
                 .articles
                 .iter()

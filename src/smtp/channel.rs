@@ -137,11 +137,43 @@ impl Line {
         }
     }
 
-    /// Hands over the message that was announced.
-    pub async fn transmit(&mut self, wire: &Wire) -> Outcome {
+    /// Whether announcements may go along with messages at all, and the line is good for one more.
+    pub fn takes_groups(&self) -> bool {
         match self {
-            Self::Smtp(lease) => lease.transmit(wire).await,
+            Self::Smtp(lease) => lease.takes_groups(),
+            Self::Outbox(_) => false,
+        }
+    }
+
+    /// Whether the announcement of a next message may go along with the message before it.
+    pub fn may_attach(&self, envelope: &Envelope) -> bool {
+        match self {
+            Self::Smtp(lease) => lease.may_attach(envelope),
+            Self::Outbox(_) => false,
+        }
+    }
+
+    /// Hands over the message that was announced, and announces the next along with it if it [may](Self::may_attach).
+    pub async fn transmit(&mut self, wire: &Wire, attached: Option<&Envelope>) -> Outcome {
+        match self {
+            Self::Smtp(lease) => lease.transmit(wire, attached).await,
             Self::Outbox(line) => line.transmit(wire).await,
+        }
+    }
+
+    /// Whether an announcement that went along is still alive: [`Self::addressed`] hears what became of it.
+    pub fn is_attached(&self) -> bool {
+        match self {
+            Self::Smtp(lease) => lease.is_attached(),
+            Self::Outbox(_) => false,
+        }
+    }
+
+    /// Hears what became of an announcement that went along; as [`Self::envelope`] otherwise.
+    pub async fn addressed(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(lease) => lease.addressed().await,
+            Self::Outbox(_) => Err(Failure::nothing_attached()),
         }
     }
 

@@ -41,9 +41,16 @@ enum State {
     Ready,
     /// The 354 has been read.
     Addressed,
+    /// MAIL, RCPT and DATA went out with the message before; their replies have not been read.
+    Attached,
     /// In a call, or not to be used again.
     Closed,
 }
+
+/// The end of a message (RFC 5321, section 4.1.1.4).
+const DOT: &[u8] = b".\r\n";
+/// The commands of an envelope, in their order.
+const ENVELOPE: [Phase; 3] = [Phase::Mail, Phase::Rcpt, Phase::Data];
 
 /// One connection to a relay.
 pub struct Connection {
@@ -150,32 +157,73 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether the relay takes whole groups of commands, so that one may follow a message (RFC 2920, section 3.1).
+    pub fn takes_groups(&self) -> bool {
+        self.capabilities.pipelining && self.pipelining == Pipelining::Full
+    }
+
+    /// Whether the envelope may go out in one write with the message before it.
+    pub fn may_attach(&self, envelope: &Envelope) -> bool {
+        self.takes_groups() && !self.needs_reset && self.cannot_take(envelope).is_none()
+    }
+
     /// Writes the message and its final dot and hears the answer. Only after an `Ok` of [`Self::envelope`].
-    pub async fn transmit(&mut self, wire: &Wire) -> Outcome {
+    ///
+    /// An envelope that [may be attached](Self::may_attach) goes out in the same write, so that a message costs one
+    /// round trip. [`Self::is_attached`] says whether it is still alive afterwards, [`Self::addressed`] hears of it.
+    pub async fn transmit(&mut self, wire: &Wire, attached: Option<&Envelope>) -> Outcome {
         if let Err(failure) = self.take(State::Addressed, Phase::Body) {
             return Outcome::Failed(failure);
         }
-        let mut bytes = Vec::with_capacity(wire.as_bytes().len() + 3);
+        let group = attached.map(|envelope| self.group(envelope));
+        let group_bytes = group.as_ref().map_or(0, String::len);
+        let mut bytes = Vec::with_capacity(wire.as_bytes().len() + DOT.len() + group_bytes);
         bytes.extend_from_slice(wire.as_bytes());
-        bytes.extend_from_slice(b".\r\n");
-        if let Err(failure) = self.write_message(&bytes).await {
+        bytes.extend_from_slice(DOT);
+        let dot_end = bytes.len();
+        bytes.extend_from_slice(group.unwrap_or_default().as_bytes());
+        if let Err(failure) = self.write_message(&bytes, dot_end).await {
             return Outcome::Failed(failure);
         }
+        let goes_on = match attached {
+            Some(_) => State::Attached,
+            None => State::Ready,
+        };
         match self.read_reply(Phase::Dot, self.deadlines.dot).await {
             Ok(reply) if reply.is_done() => {
                 if reply.code == 250 {
-                    self.state = State::Ready;
+                    self.state = goes_on;
                 }
                 Outcome::Accepted(reply)
             }
             Ok(reply) => {
                 if (reply.is_transient() || reply.is_permanent()) && reply.code != 421 {
-                    self.state = State::Ready;
+                    self.state = goes_on;
                 }
                 Outcome::Failed(Failure::new(Phase::Dot, Cause::Reply(reply)))
             }
             Err(failure) => Outcome::Failed(failure),
         }
+    }
+
+    /// Whether an attached envelope waits for its replies.
+    pub fn is_attached(&self) -> bool {
+        self.state == State::Attached
+    }
+
+    /// Hears the replies to an attached envelope; as [`Self::envelope`] otherwise.
+    pub async fn addressed(&mut self) -> Result<(), Failure> {
+        self.take(State::Attached, Phase::Mail)?;
+        self.hear_group(&ENVELOPE).await?;
+        self.state = State::Addressed;
+        Ok(())
+    }
+
+    fn group(&self, envelope: &Envelope) -> String {
+        let mut lines = envelope.mail_command(&self.capabilities);
+        lines.push_str(&envelope.rcpt_command());
+        lines.push_str(&Data.to_string());
+        lines
     }
 
     /// Says goodbye and closes. The answer changes nothing.
@@ -219,13 +267,19 @@ impl Connection {
         (envelope.needs_smtputf8() && !self.capabilities.smtputf8).then_some(Cause::NeedsSmtpUtf8)
     }
 
-    /// Sends `steps` in one write and reads a reply for each. The first refusal decides; later ones follow from it.
+    /// Sends `steps` in one write and reads a reply for each.
     async fn run_group(&mut self, steps: &[(Phase, String)]) -> Result<(), Failure> {
         let lines: String = steps.iter().map(|(_, line)| line.as_str()).collect();
-        let first = steps.first().map_or(Phase::Mail, |(phase, _)| *phase);
+        let phases: Vec<_> = steps.iter().map(|(phase, _)| *phase).collect();
+        let first = phases.first().copied().unwrap_or(Phase::Mail);
         self.write_command(first, &lines).await?;
+        self.hear_group(&phases).await
+    }
+
+    /// Reads a reply for each of `phases`. The first refusal decides; later ones follow from it.
+    async fn hear_group(&mut self, phases: &[Phase]) -> Result<(), Failure> {
         let mut refusal = None;
-        for (phase, _) in steps {
+        for phase in phases {
             let reply = match (self.read_reply(*phase, self.limit(*phase)).await, &refusal) {
                 (Ok(reply), _) => reply,
                 (Err(failure), None) => return Err(failure),

@@ -80,12 +80,17 @@ impl Connection {
         Err(Failure::new(phase, cause))
     }
 
-    /// Writes the message with its dot. `Ok` when its last byte was taken; a failure of phase `Body` means that it was
-    /// not, so the relay cannot have accepted the message.
-    pub(super) async fn write_message(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Writes the message with its dot, which ends at `dot_end`, and what is attached behind it. `Ok` when the dot's last
+    /// byte was taken: the reply to it tells the rest. A failure of phase `Body` means that it was not, so the relay
+    /// cannot have accepted the message.
+    pub(super) async fn write_message(
+        &mut self,
+        bytes: &[u8],
+        dot_end: usize,
+    ) -> Result<(), Failure> {
         let whole = Instant::now() + self.deadlines.body;
         let mut written = 0;
-        while written < bytes.len() {
+        while written < dot_end {
             if !self.input.is_empty() {
                 return Err(self.early_reply().await);
             }
@@ -112,14 +117,13 @@ impl Connection {
                 Err(_) => return Err(body(Cause::TimedOut)),
             }
         }
-        let flushed = timeout_at(whole, self.stream.flush()).await;
-        let cause = match flushed {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => Cause::Lost(error.to_string()),
-            Err(_) => Cause::TimedOut,
+        let rest = async {
+            self.stream.write_all(&bytes[written..]).await?;
+            self.stream.flush().await
         };
-        // Every byte had been taken: the dot may be out.
-        Err(Failure::new(Phase::Dot, cause))
+        // Every byte of the message has been taken. Whether the rest was or not, what the relay says next decides.
+        let _unwritten = timeout_at(whole, rest).await;
+        Ok(())
     }
 
     /// Listens first: whatever comes before the dot stops the writing.

@@ -106,6 +106,12 @@ impl Failure {
         }
     }
 
+    /// Nobody announced a message.
+    pub(super) fn nothing_attached() -> Self {
+        let reason = "no message was announced".to_owned();
+        Self::new(Phase::Mail, Cause::Lost(reason))
+    }
+
     /// The relay's complete reply, if it gave one.
     pub fn reply(&self) -> Option<&Reply> {
         match &self.cause {

@@ -328,22 +328,47 @@ pub struct Lease {
 impl Lease {
     /// As [`Connection::envelope`]; the relay's health hears of a failure.
     pub async fn envelope(&mut self, envelope: &Envelope) -> Result<(), Failure> {
-        let connection = &mut self.open().connection;
-        let result = connection.envelope(envelope).await;
-        let odd = connection.answered_data_after_refusal();
-        if odd {
-            self.relay.lock().record.answered_data_after_refusal();
-        }
-        if let Err(failure) = &result {
-            self.learn(failure);
-        }
+        let result = self.open().connection.envelope(envelope).await;
+        self.learn_of_envelope(&result);
+        result
+    }
+
+    /// As [`Connection::takes_groups`], for a connection that may carry one more message than the one announced.
+    pub fn takes_groups(&self) -> bool {
+        let resting = self.relay.lock().record.health != Health::Ok;
+        self.open.as_ref().is_some_and(|open| {
+            !resting
+                && open.messages + 1 < self.relay.reuse.messages
+                && open.opened_at.elapsed() < self.relay.reuse.age
+                && open.connection.takes_groups()
+        })
+    }
+
+    /// As [`Connection::may_attach`].
+    pub fn may_attach(&self, envelope: &Envelope) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.connection.may_attach(envelope))
+    }
+
+    /// As [`Connection::is_attached`].
+    pub fn is_attached(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.connection.is_attached())
+    }
+
+    /// As [`Connection::addressed`]; the relay's health hears of a failure.
+    pub async fn addressed(&mut self) -> Result<(), Failure> {
+        let result = self.open().connection.addressed().await;
+        self.learn_of_envelope(&result);
         result
     }
 
     /// As [`Connection::transmit`]; the relay's health hears of the outcome.
-    pub async fn transmit(&mut self, wire: &Wire) -> Outcome {
+    pub async fn transmit(&mut self, wire: &Wire, attached: Option<&Envelope>) -> Outcome {
         let open = self.open();
-        let outcome = open.connection.transmit(wire).await;
+        let outcome = open.connection.transmit(wire, attached).await;
         open.messages += 1;
         open.used_at = Instant::now();
         match &outcome {
@@ -365,6 +390,16 @@ impl Lease {
                 && open.messages < self.relay.reuse.messages
                 && open.opened_at.elapsed() < self.relay.reuse.age
         })
+    }
+
+    fn learn_of_envelope(&mut self, result: &Result<(), Failure>) {
+        let odd = self.open().connection.answered_data_after_refusal();
+        if odd {
+            self.relay.lock().record.answered_data_after_refusal();
+        }
+        if let Err(failure) = result {
+            self.learn(failure);
+        }
     }
 
     fn learn(&mut self, failure: &Failure) {

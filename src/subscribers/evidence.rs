@@ -25,6 +25,8 @@ text_enum! {
         CommandLine = "command_line",
         /// A spam report.
         Complaint = "complaint",
+        /// The suppression journal, replayed into a restored database.
+        Journal = "journal",
     }
 }
 

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod network;
 pub mod notice;
 pub mod notice_mail;
+pub mod replay;
 pub mod selection;
 pub mod signup;
 mod store;

@@ -1,1 +1,3 @@
 //! The lasting decision not to mail an address.
+
+pub mod journal;

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::{constant_time, hmac};
 
 use super::Purpose;
-use crate::id::{Entropy, random_bytes};
+use crate::id::{Entropy, InstanceId, random_bytes};
 
 /// The instance's secrets: keys that sign tokens and peppers that blind addresses.
 ///
@@ -46,6 +46,28 @@ impl KeyRing {
         self.keys
             .iter()
             .any(|key| key.verifies(purpose.label(), fields, code))
+    }
+
+    /// The id of the instance whose ring this is. Its oldest key gives it, so that it outlasts a new one.
+    pub fn instance_id(&self) -> InstanceId {
+        let oldest = self.keys.first().expect("a ring has at least one key");
+        let code = oldest.mac(Purpose::Instance.label(), &[]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&code[..16]);
+        InstanceId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// Whether this ring understands everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has = |ours: &[Secret], theirs: &Secret| {
+            ours.iter()
+                .any(|secret| secret.id == theirs.id && secret.bytes == theirs.bytes)
+        };
+        other.keys.iter().all(|key| has(&self.keys, key))
+            && other
+                .peppers
+                .iter()
+                .all(|pepper| has(&self.peppers, pepper))
     }
 
     /// The key that signs.
@@ -119,6 +141,8 @@ mod tests {
         let old = KeyRing::generate(&SeededEntropy::new(1));
         let mut ring = old.clone();
         ring.keys.push(Secret::new("k2", [7; 32]));
+        assert_eq!(ring.instance_id(), old.instance_id());
+        assert!(ring.covers(&old) && !old.covers(&ring));
         let code = old.mac(Purpose::Bounce, &[b"x"]);
         assert!(ring.verify(Purpose::Bounce, &[b"x"], &code));
         assert_ne!(ring.mac(Purpose::Bounce, &[b"x"]), code);

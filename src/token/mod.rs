@@ -54,6 +54,8 @@ pub enum Purpose {
     Slot,
     /// Signs what a form carries through a browser and back.
     Form,
+    /// Names the instance that has the ring.
+    Instance,
 }
 
 impl Purpose {
@@ -70,6 +72,7 @@ impl Purpose {
             Self::UnsubscribeMail => "unsubscribe-mail",
             Self::Slot => "slot",
             Self::Form => "form",
+            Self::Instance => "instance",
         }
     }
 }

@@ -133,7 +133,7 @@ mod tests {
     use crate::web::public::signup_form::{Choice, Kept, SignupForm};
     use crate::web::public::views::{
         AlreadyConfirmedPage, CheckInboxPage, ConfirmPage, ConfirmedPage, LeaveLinkBrokenPage,
-        LinkGonePage, Moment, SubscribePage, UnsubscribePage, UnsubscribedPage,
+        LinkGonePage, Moment, Sender, SubscribePage, UnsubscribePage, UnsubscribedPage,
     };
     use crate::web::request::ErrorPage;
 
@@ -178,7 +178,10 @@ mod tests {
         let own = masthead(name);
         let own = Some(&own);
         let name = name.to_owned();
-        let from_address = "World Review <news@world.example>".to_owned();
+        let sender = Sender {
+            name: "World Review".to_owned(),
+            address: "news@world.example".to_owned(),
+        };
         let rhythm = "At most one mail a day.".to_owned();
         let subscribe = |form| SubscribePage {
             title: format!("Subscribe to {name}"),
@@ -258,7 +261,7 @@ mod tests {
                     own,
                     &CheckInboxPage {
                         newsletter: name.clone(),
-                        from_address: from_address.clone(),
+                        sender: sender.clone(),
                         link_hours: 48,
                         form: form(),
                     },
@@ -273,7 +276,7 @@ mod tests {
                         newsletter: name.clone(),
                         topics: vec!["Asia-Pacific".to_owned(), "Europe".to_owned()],
                         rhythm: rhythm.clone(),
-                        from_address: from_address.clone(),
+                        sender: sender.clone(),
                         email: "ada.lovelace@a-rather-long-domain-name.example.org".to_owned(),
                         action: "/confirm/x".to_owned(),
                     },
@@ -287,7 +290,7 @@ mod tests {
                     &ConfirmedPage {
                         newsletter: name.clone(),
                         rhythm: rhythm.clone(),
-                        from_address: from_address.clone(),
+                        sender: sender.clone(),
                         first_mail: Some(Moment {
                             datetime: "2026-07-07T05:00:00Z".to_owned(),
                             text: "Tuesday 7 July, 07:00 Europe/Berlin".to_owned(),

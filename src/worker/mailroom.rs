@@ -37,14 +37,16 @@ impl ServiceMailroom {
     async fn make(&self, claimed: &Claimed) -> Result<Mail, MailError> {
         let recipient = EmailAddress::parse(&claimed.recipient, AddressRules::STORED)
             .map_err(|error| MailError::Fail(error.to_string()))?;
-        let bytes = match (claimed.variant_id, notice_kind(claimed.kind)) {
+        let (bytes, from) = match (claimed.variant_id, notice_kind(claimed.kind)) {
             (Some(variant), _) => {
                 let original = self
                     .originals
                     .get(&self.app.db, variant)
                     .await
                     .map_err(of_original)?;
-                self.copy(claimed, &recipient, &original.encoded, original.released_at)?
+                let date = original.released_at;
+                let bytes = self.copy(claimed, &recipient, &original.encoded, date)?;
+                (bytes, original.from_address.clone())
             }
             (None, Some(kind)) => {
                 let about = About {
@@ -58,7 +60,8 @@ impl ServiceMailroom {
                 let encoded = notice_mail::encode(&self.app, about)
                     .await
                     .map_err(of_notice)?;
-                self.copy(claimed, &recipient, &encoded, claimed.created_at)?
+                let bytes = self.copy(claimed, &recipient, &encoded, claimed.created_at)?;
+                (bytes, self.newsletter_address(claimed).await?)
             }
             (None, None) => {
                 return Err(MailError::Fail(format!(
@@ -68,7 +71,7 @@ impl ServiceMailroom {
             }
         };
         Ok(Mail {
-            sender: self.envelope_sender(claimed).await?,
+            sender: self.envelope_sender(claimed, &from)?,
             recipient: address(&recipient.to_wire())?,
             wire: Wire::parse(bytes).map_err(|error| MailError::Fail(error.to_string()))?,
         })
@@ -108,24 +111,26 @@ impl ServiceMailroom {
     }
 
     /// One fixed address, else one of its own for each delivery, else the newsletter's sender.
-    async fn envelope_sender(&self, claimed: &Claimed) -> Result<Address, MailError> {
+    fn envelope_sender(&self, claimed: &Claimed, from: &str) -> Result<Address, MailError> {
         let mail = &self.app.config.mail;
         if let Some(fixed) = &mail.envelope_from {
             return address(fixed);
         }
-        if let Some(domain) = &mail.bounce_domain {
-            let local = self
-                .app
-                .keys
-                .envelope_local_part(claimed.id, mail.separator.as_str());
-            return address(&format!("{local}@{domain}"));
-        }
+        let Some(domain) = &mail.bounce_domain else {
+            return address(from);
+        };
+        let separator = mail.separator.as_str();
+        let local = self.app.keys.envelope_local_part(claimed.id, separator);
+        address(&format!("{local}@{domain}"))
+    }
+
+    async fn newsletter_address(&self, claimed: &Claimed) -> Result<String, MailError> {
         let newsletter = newsletters::store::by_id(&self.app.db, claimed.newsletter_id)
             .await
             .map_err(|error| MailError::Retry(error.to_string()))?;
         let newsletter =
             newsletter.ok_or_else(|| MailError::Fail("the newsletter is gone".to_owned()))?;
-        address(&newsletter.from_address)
+        Ok(newsletter.from_address)
     }
 }
 

@@ -21,8 +21,10 @@ use crate::app::App;
 use crate::db::WorkerLock;
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
+use crate::instance::{self, InstanceError};
 use crate::issues::render::Renderer;
 use crate::smtp::channel::{Channel, ChannelError};
+use crate::subscribers::replay::{self, ReplayError};
 
 use mailroom::ServiceMailroom;
 use sender::{Parts, Sender};
@@ -40,6 +42,12 @@ pub enum WorkerError {
     /// There is nowhere to send mail to.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// It cannot be said whether the database was restored or copied.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The suppression journal cannot be replayed.
+    #[error(transparent)]
+    Journal(#[from] ReplayError),
     /// What workers before left behind cannot be taken back.
     #[error("the database did not answer as it should")]
     Db(#[from] sqlx::Error),
@@ -58,6 +66,9 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
         let folder = outbox.folder().display();
         tracing::warn!(%folder, "NO MAIL LEAVES THIS MACHINE: smtp.url is not set, so mails are written to {folder}");
     }
+    // first of all: a restored database must not send what it has forgotten to have sent
+    instance::begin(&app).await?;
+    replay::at_start(&app).await?;
     let leases = Leases::from_settings(&app.config.delivery);
     let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
@@ -119,6 +130,10 @@ async fn clean(app: &App) {
         ticks.tick().await;
         if let Err(error) = cleanup::run(app).await {
             tracing::warn!(error = %error, "What is outdated cannot be removed now");
+        }
+        // so that every copy of the database is known as one after an hour at most
+        if let Err(error) = instance::raise(app).await {
+            tracing::warn!(error = %error, "The epoch cannot be raised now");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Claimed deliveries on their way to a line: notices first.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
@@ -40,8 +41,8 @@ impl Queue {
         self.came.notify_waiters();
     }
 
-    /// The next delivery, if there is one. It is in hand until the token is dropped.
-    pub(super) fn try_take(&self) -> Option<(Ready, InHand<'_>)> {
+    /// The next delivery, if there is one. It is in hand until it is dropped.
+    pub(super) fn try_take(&self) -> Option<Taken<'_>> {
         let mut inner = self.lock();
         if inner.is_closed {
             return None;
@@ -49,11 +50,11 @@ impl Queue {
         let next = inner.notices.pop_front();
         let ready = next.or_else(|| inner.digests.pop_front())?;
         inner.in_hand += 1;
-        Some((ready, InHand(self)))
+        Some(Taken { ready, queue: self })
     }
 
     /// Waits for the next delivery; `None` when the queue is closed.
-    pub(super) async fn take(&self) -> Option<(Ready, InHand<'_>)> {
+    pub(super) async fn take(&self) -> Option<Taken<'_>> {
         loop {
             let came = self.came.notified();
             if let Some(taken) = self.try_take() {
@@ -83,6 +84,11 @@ impl Queue {
         }
     }
 
+    /// Whether nobody may take any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// Lets nobody take any more, and gives what was waiting.
     pub(super) fn close(&self) -> Vec<Ready> {
         let left = {
@@ -104,12 +110,21 @@ impl Queue {
     }
 }
 
-/// A delivery that somebody is sending.
-pub(super) struct InHand<'a>(&'a Queue);
+/// A delivery that somebody has in hand.
+pub(super) struct Taken<'a> {
+    ready: Ready,
+    queue: &'a Queue,
+}
 
-impl Drop for InHand<'_> {
+impl Borrow<Ready> for Taken<'_> {
+    fn borrow(&self) -> &Ready {
+        &self.ready
+    }
+}
+
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.0.lock().in_hand -= 1;
-        self.0.went.notify_waiters();
+        self.queue.lock().in_hand -= 1;
+        self.queue.went.notify_waiters();
     }
 }

@@ -1,5 +1,6 @@
 //! A line's work: one delivery after another, over a connection that is kept while there is something to send.
 
+use std::borrow::Borrow as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::queue::Queue;
+use super::queue::{Queue, Taken};
 use crate::deliveries::claim::Ready;
 use crate::deliveries::send::Sending;
-use crate::deliveries::settlement::Settlement;
 use crate::deliveries::worker::Worker;
 use crate::smtp::channel::{Channel, Line};
 use crate::smtp::relay::Unavailable;
+use crate::telemetry::mask_emails;
 
 /// How long a line waits where the relay allows no more connections.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
@@ -33,57 +34,58 @@ pub(super) struct Seat {
 impl Seat {
     /// Works until the queue is closed.
     pub(super) async fn work(self) {
-        let mut line: Option<Line> = None;
+        let (mut line, mut left) = (None, None);
         loop {
-            let taken = if let Some(taken) = self.queue.try_take() {
+            let taken = if let Some(taken) = left.take().or_else(|| self.queue.try_take()) {
                 Some(taken)
             } else {
                 // Given back while nothing waits, so that others may use it and it is closed in time.
                 line = None;
                 self.queue.take().await
             };
-            let Some((ready, in_hand)) = taken else {
+            let Some(taken) = taken else {
                 return;
             };
-            let sent = AssertUnwindSafe(self.send(line.take(), &ready)).catch_unwind();
-            line = if let Ok(line) = sent.await {
-                line
+            let sent = AssertUnwindSafe(self.send(line.take(), taken)).catch_unwind();
+            if let Ok(after) = sent.await {
+                (line, left) = after;
             } else {
-                self.hold(&ready).await;
-                None
-            };
-            drop(in_hand);
+                // What was in hand stays claimed by a life that is over, and is taken back as that of a dead worker.
+                self.worker.begin_anew().await;
+            }
         }
     }
 
-    async fn send(&self, line: Option<Line>, ready: &Ready) -> Option<Line> {
-        let usable = line.filter(Line::is_usable);
-        let opened = match usable {
+    /// Sends what was taken, and what can go along with it.
+    async fn send<'q>(
+        &'q self,
+        line: Option<Line>,
+        taken: Taken<'q>,
+    ) -> (Option<Line>, Option<Taken<'q>>) {
+        let opened = match line.filter(Line::is_usable) {
             Some(line) => Some(line),
             None => self.open().await,
         };
         let Some(mut line) = opened else {
-            self.give_back(ready).await;
-            return None;
+            self.give_back(&taken).await;
+            return (None, None);
         };
-        if !self.worker.is_alive() || !self.sending.ledger.is_healthy() {
-            self.give_back(ready).await;
-            return Some(line);
+        if !self.may_begin() {
+            self.give_back(&taken).await;
+            return (Some(line), None);
         }
-        self.sending.send(&mut line, ready).await;
-        line.is_usable().then_some(line)
+        let next = || self.may_begin().then(|| self.queue.try_take()).flatten();
+        let left = self.sending.send(&mut line, taken, next).await;
+        (line.is_usable().then_some(line), left)
     }
 
-    /// A message whose making panics is for a person; the panic has been reported where it happened. What was marked
-    /// before it is not touched here: it falls into doubt.
-    async fn hold(&self, ready: &Ready) {
-        let now = self.sending.clock.now();
-        let settlement =
-            Settlement::unrenderable(&ready.claimed, "the program failed at this message", now);
-        self.sending.ledger.refuse(settlement).await;
+    /// Whether another envelope may be written: what cannot be recorded is not started.
+    fn may_begin(&self) -> bool {
+        self.worker.is_alive() && self.sending.ledger.is_healthy() && !self.queue.is_closed()
     }
 
-    async fn give_back(&self, ready: &Ready) {
+    async fn give_back(&self, taken: &Taken<'_>) {
+        let ready: &Ready = taken.borrow();
         let now = self.sending.clock.now();
         self.sending.ledger.give_back(&ready.claimed, now).await;
     }
@@ -101,7 +103,8 @@ impl Seat {
                 Err(Unavailable::Busy | Unavailable::Resting { .. }) => return None,
                 Err(Unavailable::Failed(failure)) => {
                     let relay = self.channel.name();
-                    tracing::warn!(relay, error = %failure, "Relay {relay} cannot be used now");
+                    let error = mask_emails(&failure.to_string());
+                    tracing::warn!(relay, error, "Relay {relay} cannot be used now");
                     return None;
                 }
             }

@@ -26,8 +26,9 @@ use crate::id::Entropy;
 use crate::smtp::channel::Channel;
 use crate::smtp::relay::Health;
 
-/// Rows of one claim.
-const CLAIM: usize = 200;
+/// Rows of one claim, and rows that wait in the process: enough to keep the lines busy while the next are claimed.
+const CLAIM: usize = 500;
+const AHEAD: usize = 250;
 
 /// What has waited for too long is looked for at every so manieth sweep.
 const EXPIRE_EVERY: u32 = 12;
@@ -169,13 +170,13 @@ impl Sender {
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().to_owned(),
+            relay: self.parts.channel.name().into(),
             give_up: give_up.clone(),
         }
     }
 
     async fn feed(&self, queue: &Queue, until: Until) {
-        let enough = self.parts.channel.max_lines();
+        let enough = self.parts.channel.max_lines() + AHEAD;
         let mut turn = 0;
         loop {
             let called = self.parts.queued.notified();
@@ -196,6 +197,11 @@ impl Sender {
                 (0, Until::Idle) if queue.load() == 0 => return,
                 // What is on its way may free what comes next.
                 (0, Until::Idle) => queue.until_at_most(0).await,
+                // What may have killed the process is claimed alone: the next follows as soon as it is done.
+                (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
+                    () = queue.until_at_most(0) => {}
+                    _ = look_again => {}
+                },
                 (0, Until::Stopped) => {
                     let _ = look_again.await;
                 }
@@ -238,7 +244,7 @@ impl Sender {
             claimed += notices.len();
             queue.push(notices);
         }
-        if claimed >= limit || queue.load() > self.parts.channel.max_lines() {
+        if claimed >= limit || queue.load() > self.parts.channel.max_lines() + AHEAD {
             return Ok(claimed);
         }
         let issues = claim::open_issues(db, terms.now).await?;

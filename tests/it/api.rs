@@ -180,6 +180,78 @@ db_test!(a_repeated_send_sends_once, async |app: &TestApp| {
     site.stop().await;
 });
 
+db_test!(
+    without_a_postal_address_nothing_is_sent_and_everybody_says_why,
+    async |app: &TestApp| {
+        let mut newsletter = app.newsletter("world").await;
+        let site = app.serve().await;
+        app.reader(&site, "world", "ada@example.org").await;
+        let token = token(
+            app,
+            &[Scope::ArticlesWrite, Scope::IssuesWrite, Scope::IssuesSend],
+        )
+        .await;
+        let articles = format!("http://{}/api/v1/articles", site.address);
+        let body = json!({"newsletter": "world", "articles": [article("a")]});
+        post(&articles, Some(&token), None, &body).await;
+        newsletter.postal_address = None;
+        paperround::newsletters::add::edit(app, newsletter)
+            .await
+            .unwrap();
+        let before = app.rows().await;
+
+        let refused = Program::of(app)
+            .run(&["send", "world", "--yes", "--no-wait"])
+            .expect(4);
+        let advice = "paperround newsletter edit world --postal-address";
+        assert!(refused.err.contains("no postal address"), "{}", refused.err);
+        assert!(refused.err.contains(advice), "{}", refused.err);
+
+        let address = format!("http://{}/api/v1/newsletters/world/issues", site.address);
+        for body in [json!({}), json!({"send": true})] {
+            let answer = post(&address, Some(&token), Some("k"), &body).await;
+            assert_eq!(answer.status, 409, "{}", answer.body);
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains("no postal address"), "{detail}");
+        }
+        assert_eq!(app.rows().await, before);
+        let issues = Program::of(app).run(&["issue", "list", "--json"]).expect(0);
+        assert!(issues.json()["issues"].as_array().unwrap().is_empty());
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_body_that_cannot_be_read_is_refused_with_a_problem,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let token = token(app, &[Scope::ArticlesWrite]).await;
+        let authorization = format!("Bearer {token}");
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let huge = format!("{{\"newsletter\": \"{}\"}}", "x".repeat(6 << 20));
+        for (body, status, kind) in [("{", 422, "invalid"), (huge.as_str(), 413, "too-large")] {
+            let answer = site.send("POST", "/api/v1/articles", &headers, body).await;
+            answer.assert_status(status);
+            let content_type = answer.header("content-type");
+            assert_eq!(content_type, Some("application/problem+json"));
+            let problem: Value = serde_json::from_str(&answer.body).unwrap();
+            assert!(
+                problem["type"].as_str().unwrap().ends_with(kind),
+                "{problem}"
+            );
+            assert!(
+                problem["title"].as_str().unwrap().contains(' '),
+                "{problem}"
+            );
+        }
+        site.stop().await;
+    }
+);
+
 #[test]
 fn the_description_in_the_manual_is_the_one_that_is_served() {
     let served = serde_json::to_string_pretty(&paperround::web::api::description()).unwrap() + "\n";

@@ -28,7 +28,7 @@ async fn explained(app: &TestApp) -> Explanation {
 }
 
 db_test!(
-    looking_at_the_link_changes_nothing,
+    check_08_looking_at_the_link_changes_nothing_and_the_button_works_then,
     async |app: &TestApp| {
         app.newsletter("world").await;
         let site = app.serve().await;
@@ -49,6 +49,12 @@ db_test!(
         assert_eq!(page.header("cache-control"), Some("no-store"));
         assert_eq!(page.header("x-robots-tag"), Some("noindex"));
         assert_eq!(page.header("set-cookie"), None);
+        let pressed = site.post(&link, &[]).await;
+        assert!(pressed.assert_status(200).body.contains("You are in"));
+        assert_eq!(
+            app.rows_of("subscription").await,
+            ["subscription ada@example.org world active -"]
+        );
         site.stop().await;
     }
 );

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use paperround::clock::{Clock as _, SystemClock};
+use paperround::id::{DeliveryId, IssueId};
 use paperround::read_db;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::service::Service;
-use crate::support::smtp_server::{Act, SmtpServer, Step};
-use crate::support::{Engine, Program, TestApp};
+use crate::support::smtp_server::SmtpServer;
+use crate::support::{Engine, Program, TestApp, seed};
 
 const READERS: usize = 2000;
 const CONNECTIONS: usize = 8;
 const DEADLINE: Duration = Duration::from_mins(5);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
+const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
 
 struct Scene {
     app: TestApp,
@@ -24,10 +27,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// Readers, an article and an issue that waits to be sent, and a relay that takes its time.
+    /// Readers, an article and an issue that waits to be sent, and a relay.
     async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
-        app.newsletter("world").await;
+        // the program goes by the system's clock: no slot may come while it is killed
+        app.time.set(SystemClock.now());
+        let noon = app.now() + Duration::from_hours(12);
+        let time = noon.to_string()[11..16].to_owned();
+        app.newsletter_due("world", &time, "UTC").await;
         let list: Vec<_> = (0..readers)
             .map(|n| format!("reader{n}@example.org"))
             .collect();
@@ -50,8 +57,6 @@ impl Scene {
             .await
             .unwrap();
         let relay = SmtpServer::start().await;
-        let act = Act::reply("250 2.0.0 taken").delayed(Duration::from_millis(12));
-        relay.script().always(Step::Dot, act);
         let settings = vec![
             (
                 "PAPERROUND_SMTP__URL",
@@ -91,12 +96,13 @@ impl Scene {
             .collect()
     }
 
-    /// Waits until every row has come to its end.
+    /// Waits until every row has come to its end, which may be an operator's desk.
     async fn drained(&self) -> BTreeMap<String, (String, i64)> {
+        let ended = |state: &String| matches!(state.as_str(), "sent" | "held");
         let drained = async {
             loop {
                 let rows = self.rows().await;
-                if rows.len() == READERS && rows.values().all(|(state, _)| state == "sent") {
+                if rows.len() == READERS && rows.values().all(|(state, _)| ended(state)) {
                     return rows;
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -106,6 +112,25 @@ impl Scene {
             return rows;
         }
         panic!("not everybody was served: {:?}", tally(&self.rows().await));
+    }
+
+    /// The operator asks the relay about each mail that is held, and decides. How many there were.
+    async fn decide(&self) -> usize {
+        let held: Vec<(DeliveryId, IssueId, String)> =
+            read_db!(&self.app.db, |conn| sqlx::query_as(HELD)
+                .fetch_all(conn)
+                .await)
+            .unwrap();
+        let copies = self.copies();
+        for (id, issue, recipient) in &held {
+            let arrived = copies.contains_key(recipient);
+            let decision = if arrived { "--sent" } else { "--again" };
+            let (id, issue) = (id.to_string(), issue.to_string());
+            Program::of(&self.app)
+                .run(&["issue", "decide", &issue, "--delivery", &id, decision])
+                .expect(0);
+        }
+        held.len()
     }
 
     /// The copies of each reader, by their hashes.
@@ -141,22 +166,18 @@ fn tally(rows: &BTreeMap<String, (String, i64)>) -> BTreeMap<&str, usize> {
     tally
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the rig is told how often to kill by the environment"
-)]
+/// How often the program is killed: `PAPERROUND_TEST_KILLS`, else 50.
 fn kills() -> usize {
-    std::env::var("PAPERROUND_TEST_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(6)
+    let kills = seed::number("PAPERROUND_TEST_KILLS").unwrap_or(50);
+    usize::try_from(kills).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
-    let (kills, seed) = (kills(), 20_260_707);
+    let (kills, seed) = (kills(), seed::seed());
     let mut random = StdRng::seed_from_u64(seed);
     let scene = Scene::new(READERS).await;
+    scene.relay.script().pace(seed, 5..21);
     let share = READERS / (kills + 1);
     let (mut within, mut open) = (0, 0);
     for kill in 0..kills {
@@ -172,6 +193,9 @@ async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
     }
     let service = scene.serve().await;
     let rows = scene.drained().await;
+    let held = scene.decide().await;
+    let after = scene.drained().await;
+    assert!(after.values().all(|(state, _)| state == "sent"));
     assert!(service.terminate().await.success());
 
     let copies = scene.copies();
@@ -179,7 +203,7 @@ async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
     let doubts: i64 = rows.values().map(|(_, doubt)| doubt).sum();
     eprintln!(
         "seed {seed}: {kills} kills, {within} between first and last acceptance; {} of {READERS} readers served, \
-         {extra} second copies, {doubts} doubts, at most {open} connections open at the kills",
+         {extra} second copies, {doubts} doubts, {held} held, at most {open} connections open at the kills",
         copies.len()
     );
     assert_eq!(copies.len(), READERS, "nobody is lost");
@@ -205,6 +229,7 @@ async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_while_sending_leaves_no_doubt_and_no_second_copy() {
     let scene = Scene::new(READERS).await;
+    scene.relay.script().pace(seed::seed(), 5..21);
     let service = scene.serve().await;
     scene.accepted(300).await;
     assert!(service.terminate().await.success(), "exit code 0");

@@ -13,12 +13,19 @@ mod confirm;
 
 /// The API: who may, what is done once.
 mod api;
+/// The pages in Chromium: without scripts, on small and large screens, by keyboard.
+#[cfg(feature = "test-browser")]
+mod browser;
 /// The program is killed while it sends.
 mod crash;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// Writes while the disk or the queue is full, and slow ones.
+mod db_faults;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
+/// The whole main job by one command.
+mod demo;
 /// From a site's feed to numbered articles, each once.
 mod feeds;
 /// The guarded client and the parser against a hostile site.
@@ -29,6 +36,8 @@ mod http;
 mod import;
 /// Composing, preparing, releasing and previewing issues.
 mod issues;
+/// What must never stand in a log, at its most talkative.
+mod leaks;
 /// The two schemas are one.
 mod migrations;
 /// The delivery protocol in every order of events: a model, its promises, and mutants that break them.
@@ -40,6 +49,10 @@ mod pages;
 /// Sending through SMTP servers that others wrote.
 #[cfg(feature = "test-receivers")]
 mod receivers;
+/// A database that was put back or copied: paused, and nobody who left is mailed.
+mod restore;
+/// From a site's feed to the mails, driven by schedules and a clock.
+mod scheduled;
 /// The form: the same answer for everybody, and what becomes of its mail.
 mod signup;
 /// Due slots: each is settled once, visibly.

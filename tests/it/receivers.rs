@@ -1,9 +1,11 @@
 //! A feed of ten articles to imported readers, through SMTP servers that others wrote.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
+use mail_parser::MessageParser;
 use paperround::feeds::add::{FeedOptions, add};
 use paperround::feeds::refresh::{When, refresh};
 use paperround::issues::compose::{Created, create_manual};
@@ -16,13 +18,14 @@ use crate::support::smtp_server::Authority;
 use crate::support::{Engine, Program, TestApp};
 
 const ARTICLES: usize = 10;
+const READERS: usize = 1000;
 
 fn feed(articles: usize) -> Answer {
     let mut items = String::new();
     for n in 0..articles {
         write!(
             items,
-            "<item><title>Article number {n}</title><link>https://example.org/{n}</link><guid>{n}</guid>\
+            "<item><title>Article number {n}</title><link>https://example.org/article-{n:03}</link><guid>{n}</guid>\
              <description>Some words about {n}.</description></item>"
         )
         .unwrap();
@@ -97,18 +100,70 @@ async fn send(app: &TestApp) {
     idle.await.expect("it comes to an end").unwrap();
 }
 
-/// Each of `readers` exactly once.
-fn assert_each_once(recipients: &[String], readers: usize) {
-    let mut times = BTreeMap::<&str, usize>::new();
-    for recipient in recipients {
-        *times.entry(recipient.as_str()).or_default() += 1;
+/// A mail as a foreign server took it.
+struct Taken {
+    recipient: String,
+    is_secure: bool,
+    raw: Vec<u8>,
+}
+
+/// What stands in the files of the folder.
+fn taken(record: &Path) -> Vec<Taken> {
+    let files = std::fs::read_dir(record).unwrap();
+    let mails = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let taken = mails.map(|raw| {
+        let head: String = raw.iter().take(400).copied().map(char::from).collect();
+        let mut recipients = head
+            .lines()
+            .filter_map(|line| line.strip_prefix("X-Rcpt-Args: <")?.split('>').next());
+        let recipient = recipients.next().expect("a recipient").to_owned();
+        assert_eq!(recipients.next(), None, "one recipient for each mail");
+        Taken {
+            recipient,
+            is_secure: head.contains("X-Secure: True"),
+            raw,
+        }
+    });
+    taken.collect()
+}
+
+/// The articles of a part, in their order.
+fn articles(part: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    for rest in part.split("/article-").skip(1) {
+        let number = rest[..3].parse().unwrap();
+        if found.last() != Some(&number) {
+            found.push(number);
+        }
     }
-    assert_eq!(times.len(), readers, "the recipients are the list");
-    for n in 0..readers {
-        assert_eq!(
-            times.get(format!("reader{n}@example.org").as_str()),
-            Some(&1),
-            "reader{n}"
+    found
+}
+
+/// Each of `readers` exactly once, with all the articles, and a way out of their own.
+fn assert_each_once(taken: &[Taken], readers: usize) {
+    let recipients: BTreeSet<_> = taken.iter().map(|mail| mail.recipient.clone()).collect();
+    let list: BTreeSet<_> = (0..readers)
+        .map(|n| format!("reader{n}@example.org"))
+        .collect();
+    assert_eq!(recipients, list, "the recipients are the list");
+    assert_eq!(taken.len(), readers, "each once");
+    let mut ways_out = BTreeSet::new();
+    let expected: Vec<usize> = (0..ARTICLES).collect();
+    for Taken { recipient, raw, .. } in taken {
+        let mail = MessageParser::default().parse(raw).expect("a mail");
+        let to = mail.to().and_then(|to| to.first()?.address.as_deref());
+        assert_eq!(to, Some(recipient.as_str()));
+        let text = articles(&mail.body_text(0).expect("a text part"));
+        assert_eq!(text, articles(&mail.body_html(0).expect("an HTML part")));
+        let mut each = text;
+        each.sort_unstable();
+        assert_eq!(each, expected, "{recipient}");
+        let header = mail.header_raw("List-Unsubscribe").expect("a way out");
+        let header: String = header.split_whitespace().collect();
+        assert!(header.contains("/unsubscribe/"), "{header}");
+        assert!(
+            ways_out.insert(header),
+            "{recipient} has a way out of their own"
         );
     }
 }
@@ -118,19 +173,9 @@ async fn smtp_sink_is_given_each_reader_once() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Foreign::smtp_sink(folder.path()).await;
     let url = format!("smtp://127.0.0.1:{}", sink.port);
-    let (app, _site) = ready(1000, &[("smtp.url", &url), ("smtp.tls", "none")]).await;
+    let (app, _site) = ready(READERS, &[("smtp.url", &url), ("smtp.tls", "none")]).await;
     send(&app).await;
-    let mut dump = String::new();
-    for file in std::fs::read_dir(&sink.record).unwrap() {
-        dump.push_str(&std::fs::read_to_string(file.unwrap().path()).expect("mails are ASCII"));
-    }
-    let recipients: Vec<_> = dump
-        .lines()
-        .filter_map(|line| line.strip_prefix("X-Rcpt-Args: <")?.split('>').next())
-        .map(str::to_owned)
-        .collect();
-    assert_each_once(&recipients, 1000);
-    assert!(dump.contains("Article number 9"), "the articles are in it");
+    assert_each_once(&taken(&sink.record), READERS);
     app.finish().await;
 }
 
@@ -146,17 +191,12 @@ async fn through_aiosmtpd(mode: &str, scheme: &str) {
         ("smtp.password", "paper round"),
         ("smtp.ca_file", ca),
     ];
-    let (app, _site) = ready(200, &settings).await;
+    let (app, _site) = ready(READERS, &settings).await;
     send(&app).await;
-    let ledger = std::fs::read_to_string(&receiver.record).unwrap();
-    let recipients: Vec<_> = ledger
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect();
-    assert_each_once(&recipients, 200);
+    let taken = taken(&receiver.record);
+    assert_each_once(&taken, READERS);
     assert!(
-        ledger.lines().all(|line| line.ends_with(" True")),
+        taken.iter().all(|mail| mail.is_secure),
         "nothing came in clear"
     );
     app.finish().await;
@@ -187,9 +227,6 @@ async fn a_wrong_password_sends_nothing() {
     ];
     let (app, _site) = ready(20, &settings).await;
     send(&app).await;
-    assert_eq!(
-        std::fs::read_to_string(&receiver.record).unwrap_or_default(),
-        ""
-    );
+    assert!(taken(&receiver.record).is_empty());
     app.finish().await;
 }

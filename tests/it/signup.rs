@@ -325,18 +325,23 @@ db_test!(
             "what was typed is kept"
         );
 
-        let send = async |content_type: &str, body: &str| {
-            let headers = [("content-type", content_type)];
-            site.send("POST", "/subscribe/world", &headers, body)
-                .await
-                .status
-        };
-        assert_eq!(send("application/json", "{\"email\":").await, 400);
-        assert_eq!(send("application/json", "[]").await, 400);
-        assert_eq!(send("image/png", "x").await, 415);
-        assert_eq!(send("multipart/form-data", "x").await, 400);
         let huge = format!("email={}", "a".repeat(20_000));
-        assert_eq!(send("application/x-www-form-urlencoded", &huge).await, 413);
+        let form = "application/x-www-form-urlencoded";
+        let refused = [
+            ("application/json", "{\"email\":", 400, "malformed"),
+            ("application/json", "[]", 400, "malformed"),
+            ("multipart/form-data", "x", 400, "malformed"),
+            ("image/png", "x", 415, "unsupported-type"),
+            (form, huge.as_str(), 413, "too-large"),
+        ];
+        for (content_type, body, status, kind) in refused {
+            for accept in ["text/html", "application/json"] {
+                let headers = [("content-type", content_type), ("accept", accept)];
+                let answer = site.send("POST", "/subscribe/world", &headers, body).await;
+                answer.assert_status(status);
+                assert_explained(&answer, accept, kind);
+            }
+        }
         assert_eq!(app.rows().await, Vec::<String>::new());
         site.stop().await;
     }
@@ -380,3 +385,31 @@ db_test!(
         site.stop().await;
     }
 );
+
+/// A refusal says what was wrong in words, as a page or as a problem that a program can read.
+fn assert_explained(answer: &Answer, accept: &str, kind: &str) {
+    if accept == "text/html" {
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        let (_, heading) = answer.body.split_once("<h1>").expect("a heading");
+        let (heading, rest) = heading.split_once("</h1>").expect("its end");
+        assert!(heading.contains(' ') && rest.contains("<p"), "{heading}");
+        return;
+    }
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem["status"], answer.status);
+    assert!(
+        problem["type"].as_str().unwrap().ends_with(kind),
+        "{problem}"
+    );
+    assert!(
+        problem["title"].as_str().unwrap().contains(' '),
+        "{problem}"
+    );
+}

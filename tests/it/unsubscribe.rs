@@ -67,26 +67,35 @@ db_test!(
 );
 
 db_test!(
-    whatever_is_posted_leaves_at_once,
+    check_09_whatever_is_posted_by_whomever_leaves_at_once,
     [("signup.client_limits", "100/1h")],
     async |app: &TestApp| {
         app.newsletter("world").await;
         let site = app.serve().await;
         let huge = "x".repeat(200_000);
+        let one_click = "List-Unsubscribe=One-Click";
+        let form = "application/x-www-form-urlencoded";
+        let multipart = "multipart/form-data; boundary=b";
+        let part = "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
         let bodies = [
             ("", ""),
+            (form, one_click),
+            (multipart, part),
             ("text/plain", "anything"),
             ("application/json", "{\"broken\": "),
             ("multipart/form-data", "no boundary"),
             ("image/png", "\u{1}\u{2}"),
-            ("application/x-www-form-urlencoded", huge.as_str()),
+            (form, huge.as_str()),
             ("not a type at all", "x"),
         ];
-        for (number, (content_type, body)) in bodies.into_iter().enumerate() {
+        let posts = bodies
+            .iter()
+            .flat_map(|body| [("", body), ("Java/17", body)]);
+        for (number, (agent, (content_type, body))) in posts.enumerate() {
             let email = format!("reader{number}@example.org");
             let leave = app.reader(&site, "world", &email).await;
             let mut headers = vec![
-                ("user-agent", ""),
+                ("user-agent", agent),
                 ("origin", "https://elsewhere.example"),
                 ("sec-fetch-site", "cross-site"),
                 ("cookie", "a=b"),
@@ -97,6 +106,7 @@ db_test!(
             let answer = site.send("POST", &leave, &headers, body).await;
             answer.assert_status(200);
             assert_eq!(answer.header("set-cookie"), None, "{content_type}");
+            assert_eq!(answer.header("location"), None, "{content_type}");
             let row = format!("subscription {email} ");
             let rows = app.rows_of(&row).await;
             assert!(
@@ -157,23 +167,31 @@ db_test!(leaving_again_is_harmless, async |app: &TestApp| {
     site.stop().await;
 });
 
-db_test!(looking_changes_nothing, async |app: &TestApp| {
-    app.newsletter("world").await;
-    let site = app.serve().await;
-    let leave = app.reader(&site, "world", ADA).await;
-    let before = app.rows().await;
-    for _ in 0..5 {
-        let page = site.get(&leave).await;
-        page.assert_status(200);
-        assert!(page.body.contains("a***@example.org") && !page.body.contains(ADA));
-        assert!(page.body.contains("<button>Unsubscribe</button>"));
-        assert!(!page.body.contains("<script"));
-        let head = site.send("HEAD", &leave, &[], "").await;
-        head.assert_status(200);
+db_test!(
+    check_08_looking_changes_nothing_and_the_post_works_then,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let leave = app.reader(&site, "world", ADA).await;
+        let before = app.rows().await;
+        for _ in 0..5 {
+            let page = site.get(&leave).await;
+            page.assert_status(200);
+            assert!(page.body.contains("a***@example.org") && !page.body.contains(ADA));
+            assert!(page.body.contains("<button>Unsubscribe</button>"));
+            assert!(!page.body.contains("<script"));
+            let head = site.send("HEAD", &leave, &[], "").await;
+            head.assert_status(200);
+        }
+        assert_eq!(app.rows().await, before);
+        site.post(&leave, &[]).await.assert_status(200);
+        assert_eq!(
+            app.rows_of("subscription").await,
+            ["subscription ada@example.org world unsubscribed one_click"]
+        );
+        site.stop().await;
     }
-    assert_eq!(app.rows().await, before);
-    site.stop().await;
-});
+);
 
 db_test!(only_the_named_subscription_ends, async |app: &TestApp| {
     app.newsletter("world").await;

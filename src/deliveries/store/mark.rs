@@ -1,9 +1,14 @@
 //! The mark, with the locks that make it exact: issue, subscription, sign-up, delivery, in this order.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::types::Json;
+
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::Claimed;
-use crate::id::{IssueId, NewsletterId, SignupId, SubscriptionId};
+use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, WorkerId};
 use crate::write_db;
 
 const ISSUE_SQLITE: &str = "SELECT state, paused_at FROM issues WHERE id = $1";
@@ -27,6 +32,102 @@ const MARK: &str =
      WHERE id = $1 AND attempt = $2 AND owner = $3 AND state = 'claimed'
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = $3 AND w.heartbeat_at > $7)";
+
+// SHARE as above, by ascending id: the order that everybody keeps.
+const LOCK_ISSUES_POSTGRES: &str =
+    "SELECT id FROM issues WHERE id IN (SELECT r.issue FROM jsonb_to_recordset($1) AS r (issue UUID))
+     ORDER BY id FOR SHARE";
+const LOCK_SUBSCRIPTIONS_POSTGRES: &str = "SELECT id FROM subscriptions
+     WHERE id IN (SELECT r.subscription FROM jsonb_to_recordset($1) AS r (subscription UUID))
+     ORDER BY id FOR SHARE";
+
+const MARK_ALL_SQLITE: &str =
+    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3, relay_id = r.relay
+     FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
+             unhex(value ->> 'owner', '-') AS worker, value ->> 'relay' AS relay
+         FROM json_each($1)) AS r
+     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND state = 'claimed'
+       AND EXISTS (SELECT 1 FROM issues AS i
+           WHERE i.id = issue_id AND i.state = 'sending' AND i.paused_at IS NULL)
+       AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
+           AND (s.paused_until IS NULL OR s.paused_until <= $2))
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $4)
+     RETURNING id";
+const MARK_ALL_POSTGRES: &str =
+    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3, relay_id = r.relay
+     FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, relay TEXT)
+     WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
+       AND deliveries.state = 'claimed'
+       -- issues and subscriptions have been locked: what is seen here stands until the commit
+       AND EXISTS (SELECT 1 FROM issues AS i
+           WHERE i.id = issue_id AND i.state = 'sending' AND i.paused_at IS NULL)
+       AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
+           AND (s.paused_until IS NULL OR s.paused_until <= $2))
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.owner AND w.heartbeat_at > $4)
+     RETURNING deliveries.id";
+
+/// A digest to be marked, as the statements read it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(in crate::deliveries) struct MarkRow {
+    id: DeliveryId,
+    attempt: i64,
+    owner: WorkerId,
+    relay: Arc<str>,
+    issue: IssueId,
+    subscription: SubscriptionId,
+}
+
+impl MarkRow {
+    /// `None` for what is no digest.
+    pub(in crate::deliveries) fn of(claimed: &Claimed, relay: &Arc<str>) -> Option<Self> {
+        Some(Self {
+            id: claimed.id,
+            attempt: claimed.attempt,
+            owner: claimed.owner,
+            relay: relay.clone(),
+            issue: claimed.issue_id?,
+            subscription: claimed.subscription_id?,
+        })
+    }
+}
+
+/// Locks the issues and subscriptions of `rows` against change until the transaction ends. SQLite has one writer.
+pub(in crate::deliveries) async fn lock(tx: &mut Tx<'_>, rows: &[MarkRow]) -> sqlx::Result<()> {
+    if rows.is_empty() || matches!(tx, Tx::Sqlite(_)) {
+        return Ok(());
+    }
+    for sql in [LOCK_ISSUES_POSTGRES, LOCK_SUBSCRIPTIONS_POSTGRES] {
+        write_db!(tx, |conn| sqlx::query(sql)
+            .bind(Json(rows))
+            .execute(conn)
+            .await
+            .map(drop))?;
+    }
+    Ok(())
+}
+
+/// Marks digests and gives those that were marked. The others are not their claim's any more, or something stands in the
+/// way of their issue, their reader, their worker or all sending.
+pub(in crate::deliveries) async fn mark_all(
+    tx: &mut Tx<'_>,
+    rows: &[MarkRow],
+    times: Times,
+) -> sqlx::Result<HashSet<DeliveryId>> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = tx.pick(MARK_ALL_SQLITE, MARK_ALL_POSTGRES);
+    let marked: Vec<DeliveryId> = write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(Json(rows))
+        .bind(times.now)
+        .bind(times.lease_until)
+        .bind(times.alive_after)
+        .fetch_all(conn)
+        .await)?;
+    Ok(marked.into_iter().collect())
+}
 
 /// An issue's state, and whether it is paused; locked against change until the transaction ends.
 pub(in crate::deliveries) async fn issue(

@@ -6,34 +6,79 @@ use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::enqueue::GivenFrom;
 use crate::deliveries::settlement::Settlement;
-use crate::deliveries::{Claimed, State};
-use crate::id::{DeliveryId, IssueId, SubscriptionId};
+use crate::deliveries::{Claimed, Reason, State};
+use crate::id::{DeliveryId, IssueId, SubscriptionId, WorkerId};
 use crate::write_db;
 
 // What the relay acknowledged is sent, however late this comes and whatever the row became meanwhile: but for a newer
-// attempt that is on the wire.
-const SETTLE: &str =
-    "UPDATE deliveries SET state = $3, reason = $4, owner = NULL, lease_until = NULL, not_before = $5,
-         settled_at = $6, tries = tries + $7, doubt = doubt + $8, reply_code = $9, enhanced_code = $10,
-         reply_text = $11
-     WHERE id = $1 AND ((attempt = $2 AND state IN ('transmitting', 'in_doubt'))
-        OR ($3 = 'sent' AND attempt >= $2
-            AND state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))";
+// attempt that is on the wire. The sweeper may have counted a doubt already.
+const SETTLE_SQLITE: &str =
+    "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
+         not_before = r.not_before, settled_at = r.at, tries = tries + r.counted, doubt = doubt + r.doubted,
+         reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
+     FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made, value ->> 'state' AS state,
+             value ->> 'reason' AS reason, value ->> 'not_before' AS not_before, value ->> 'at' AS at,
+             value ->> 'counted' AS counted, value ->> 'doubted' AS doubted, value ->> 'code' AS code,
+             value ->> 'enhanced' AS enhanced, value ->> 'said' AS said
+         FROM json_each($1)) AS r
+     WHERE id = r.delivery AND (
+         (attempt = r.attempt_made AND (deliveries.state = 'transmitting'
+             OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
+         OR (r.state = 'sent' AND attempt >= r.attempt_made
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
+     RETURNING id";
+const SETTLE_POSTGRES: &str =
+    "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
+         not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
+         settled_at = TIMESTAMPTZ 'epoch' + r.at * INTERVAL '1 microsecond',
+         tries = tries + r.counted, doubt = doubt + r.doubted,
+         reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
+     FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, state TEXT, reason TEXT, not_before BIGINT, at BIGINT,
+         counted BIGINT, doubted BIGINT, code BIGINT, enhanced TEXT, said TEXT)
+     WHERE deliveries.id = r.id AND (
+         (deliveries.attempt = r.attempt AND (deliveries.state = 'transmitting'
+             OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
+         OR (r.state = 'sent' AND deliveries.attempt >= r.attempt
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
+     RETURNING deliveries.id";
 
-// The sweeper may have counted this doubt already.
-const SETTLE_DOUBT: &str =
-    "UPDATE deliveries SET state = 'in_doubt', reason = NULL, owner = NULL, lease_until = NULL, not_before = $3,
-         settled_at = $4, doubt = doubt + 1, reply_code = $5, enhanced_code = $6, reply_text = $7
-     WHERE id = $1 AND attempt = $2 AND state = 'transmitting'";
+const REFUSE_SQLITE: &str =
+    "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, not_before = r.not_before,
+         settled_at = r.at, tries = tries + r.counted, doubt = doubt + r.doubted,
+         reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
+     FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
+             unhex(value ->> 'owner', '-') AS worker, value ->> 'state' AS state, value ->> 'reason' AS reason,
+             value ->> 'not_before' AS not_before, value ->> 'at' AS at, value ->> 'counted' AS counted,
+             value ->> 'doubted' AS doubted, value ->> 'code' AS code, value ->> 'enhanced' AS enhanced,
+             value ->> 'said' AS said
+         FROM json_each($1)) AS r
+     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND deliveries.state = 'claimed'
+     RETURNING id";
+const REFUSE_POSTGRES: &str =
+    "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL,
+         not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
+         settled_at = TIMESTAMPTZ 'epoch' + r.at * INTERVAL '1 microsecond',
+         tries = tries + r.counted, doubt = doubt + r.doubted,
+         reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
+     FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, state TEXT, reason TEXT,
+         not_before BIGINT, at BIGINT, counted BIGINT, doubted BIGINT, code BIGINT, enhanced TEXT, said TEXT)
+     WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
+       AND deliveries.state = 'claimed'
+     RETURNING deliveries.id";
 
-const REFUSE: &str =
-    "UPDATE deliveries SET state = $3, reason = $4, owner = NULL, not_before = $5, settled_at = $6,
-         tries = tries + $7, doubt = doubt + $8, reply_code = $9, enhanced_code = $10, reply_text = $11
-     WHERE id = $1 AND attempt = $2 AND owner = $12 AND state = 'claimed'";
-
-const GIVE_BACK: &str =
-    "UPDATE deliveries SET state = 'pending', owner = NULL, lease_until = NULL, not_before = $4
-     WHERE id = $1 AND attempt = $2 AND owner = $3 AND state IN ('claimed', 'transmitting')";
+const GIVE_BACK_SQLITE: &str =
+    "UPDATE deliveries SET state = 'pending', owner = NULL, lease_until = NULL, not_before = r.not_before
+     FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
+             unhex(value ->> 'owner', '-') AS worker, value ->> 'not_before' AS not_before
+         FROM json_each($1)) AS r
+     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker
+       AND state IN ('claimed', 'transmitting')";
+const GIVE_BACK_POSTGRES: &str =
+    "UPDATE deliveries SET state = 'pending', owner = NULL, lease_until = NULL,
+         not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond'
+     FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, not_before BIGINT)
+     WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
+       AND deliveries.state IN ('claimed', 'transmitting')";
 
 const PAUSE_ISSUE: &str = "UPDATE issues SET paused_at = $2, pause_reason = $3
      WHERE id = $1 AND paused_at IS NULL AND state IN ('scheduled', 'preparing', 'sending')";
@@ -46,78 +91,108 @@ const STANDS: &str = "SELECT EXISTS (SELECT 1 FROM interests
 const MOVE: &str = "UPDATE interests SET given_seq = $5
      WHERE subscription_id = $1 AND topic_id = $2 AND start_seq = $3 AND given_seq = $4";
 
-/// Settles what was transmitted; `false` when the row knows better.
+/// The end of an attempt, as the statements read it: times in microseconds since 1970.
+#[derive(serde::Serialize)]
+struct EndRow<'a> {
+    id: DeliveryId,
+    attempt: i64,
+    owner: WorkerId,
+    state: State,
+    reason: Option<Reason>,
+    not_before: i64,
+    at: i64,
+    counted: i64,
+    doubted: i64,
+    code: Option<i64>,
+    enhanced: Option<&'a str>,
+    said: Option<&'a str>,
+}
+
+impl<'a> EndRow<'a> {
+    fn of(settled: &'a Settlement) -> Self {
+        Self {
+            id: settled.id,
+            attempt: settled.attempt,
+            owner: settled.owner,
+            state: settled.state,
+            reason: settled.reason,
+            not_before: settled.not_before.as_micros(),
+            at: settled.at.as_micros(),
+            counted: i64::from(settled.is_counted),
+            doubted: i64::from(settled.is_doubt),
+            code: settled.reply_code,
+            enhanced: settled.enhanced_code.as_deref(),
+            said: settled.reply_text.as_deref(),
+        }
+    }
+}
+
+/// A claimed delivery that waits again: certainly nothing of it was transmitted in this attempt, marked or not.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(in crate::deliveries) struct GivenBack {
+    pub(in crate::deliveries) id: DeliveryId,
+    attempt: i64,
+    owner: WorkerId,
+    not_before: i64,
+}
+
+impl GivenBack {
+    pub(in crate::deliveries) fn of(claimed: &Claimed, not_before: Timestamp) -> Self {
+        Self {
+            id: claimed.id,
+            attempt: claimed.attempt,
+            owner: claimed.owner,
+            not_before: not_before.as_micros(),
+        }
+    }
+}
+
+/// Settles what was transmitted. Gives those that were: a row may know better.
 pub(in crate::deliveries) async fn settle(
     tx: &mut Tx<'_>,
-    settled: &Settlement,
-) -> sqlx::Result<bool> {
-    if settled.state == State::InDoubt {
-        return write_db!(tx, |conn| sqlx::query(SETTLE_DOUBT)
-            .bind(settled.id)
-            .bind(settled.attempt)
-            .bind(settled.not_before)
-            .bind(settled.at)
-            .bind(settled.reply_code)
-            .bind(&settled.enhanced_code)
-            .bind(&settled.reply_text)
-            .execute(conn)
-            .await
-            .map(|done| done.rows_affected() == 1));
-    }
-    write_db!(tx, |conn| sqlx::query(SETTLE)
-        .bind(settled.id)
-        .bind(settled.attempt)
-        .bind(settled.state)
-        .bind(settled.reason)
-        .bind(settled.not_before)
-        .bind(settled.at)
-        .bind(i64::from(settled.is_counted))
-        .bind(i64::from(settled.is_doubt))
-        .bind(settled.reply_code)
-        .bind(&settled.enhanced_code)
-        .bind(&settled.reply_text)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1))
+    settled: &[Settlement],
+) -> sqlx::Result<Vec<DeliveryId>> {
+    end(tx, (SETTLE_SQLITE, SETTLE_POSTGRES), settled).await
 }
 
-/// Settles what was never marked; `false` when the row is not this claim's any more.
+/// Settles what was never marked. Gives those that were: a row may not be its claim's any more.
 pub(in crate::deliveries) async fn refuse(
     tx: &mut Tx<'_>,
-    settled: &Settlement,
-) -> sqlx::Result<bool> {
-    write_db!(tx, |conn| sqlx::query(REFUSE)
-        .bind(settled.id)
-        .bind(settled.attempt)
-        .bind(settled.state)
-        .bind(settled.reason)
-        .bind(settled.not_before)
-        .bind(settled.at)
-        .bind(i64::from(settled.is_counted))
-        .bind(i64::from(settled.is_doubt))
-        .bind(settled.reply_code)
-        .bind(&settled.enhanced_code)
-        .bind(&settled.reply_text)
-        .bind(settled.owner)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1))
+    settled: &[Settlement],
+) -> sqlx::Result<Vec<DeliveryId>> {
+    end(tx, (REFUSE_SQLITE, REFUSE_POSTGRES), settled).await
 }
 
-/// Puts back a row of which certainly nothing was transmitted in this attempt, marked or not.
+async fn end(
+    tx: &mut Tx<'_>,
+    (sqlite, postgres): (&'static str, &'static str),
+    settled: &[Settlement],
+) -> sqlx::Result<Vec<DeliveryId>> {
+    if settled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<_> = settled.iter().map(EndRow::of).collect();
+    let sql = tx.pick(sqlite, postgres);
+    write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(Json(&rows))
+        .fetch_all(conn)
+        .await)
+}
+
+/// Puts back rows of which certainly nothing was transmitted in this attempt, marked or not.
 pub(in crate::deliveries) async fn give_back(
     tx: &mut Tx<'_>,
-    claimed: &Claimed,
-    not_before: Timestamp,
-) -> sqlx::Result<bool> {
-    write_db!(tx, |conn| sqlx::query(GIVE_BACK)
-        .bind(claimed.id)
-        .bind(claimed.attempt)
-        .bind(claimed.owner)
-        .bind(not_before)
+    rows: &[GivenBack],
+) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.pick(GIVE_BACK_SQLITE, GIVE_BACK_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
+        .bind(Json(rows))
         .execute(conn)
         .await
-        .map(|done| done.rows_affected() == 1))
+        .map(drop))
 }
 
 /// Pauses an issue; `false` when it is paused already, or over.

@@ -37,7 +37,7 @@ const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
      RETURNING id";
 
 const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i
-     WHERE i.state = 'cancelled' AND EXISTS (SELECT 1 FROM deliveries AS d
+     WHERE i.state IN ('cancelled', 'failed') AND EXISTS (SELECT 1 FROM deliveries AS d
          WHERE d.issue_id = i.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
            AND d.state IN ('pending', 'claimed'))";
 const CANCEL_ROWS: &str = "UPDATE deliveries SET owner = NULL, settled_at = $2,
@@ -108,7 +108,7 @@ pub(in crate::deliveries) async fn expire(
         .await)
 }
 
-/// Cancelled issues with rows that still wait.
+/// Issues that were cancelled, or failed while they were prepared, with rows that still wait.
 pub(in crate::deliveries) async fn cancelled_issues(tx: &mut Tx<'_>) -> sqlx::Result<Vec<IssueId>> {
     write_db!(tx, |conn| sqlx::query_scalar(CANCELLED_ISSUES)
         .fetch_all(conn)

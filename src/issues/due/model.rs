@@ -294,19 +294,34 @@ impl Reader {
             let open = self.open.remove(position);
             self.give_up(open);
         }
-        let due = due(&self.interests, &world.released, cutoff, cadences);
-        let mut expect = BTreeSet::new();
-        for wish in self
-            .wishes
+        // Some issues were frozen without what was put back since.
+        let floor = if random.random_bool(0.1) {
+            random.random_range(0..=cutoff)
+        } else {
+            0
+        };
+        let reach = Reach {
+            cadences,
+            floor,
+            cutoff,
+        };
+        let from = world
+            .released
+            .partition_point(|article| article.seq <= floor);
+        let due = due(&self.interests, &world.released[from..], reach);
+        let takes_part: Vec<bool> = self
+            .interests
             .iter()
-            .filter(|wish| cadences.contains(wish.cadence))
-        {
+            .map(|interest| cadences.contains(interest.cadence) && interest.given_seq >= floor)
+            .collect();
+        let mut expect = BTreeSet::new();
+        for (wish, _) in self.wishes.iter().zip(&takes_part).filter(|it| *it.1) {
             expect.extend(wish.waiting.iter().copied());
         }
         expect.retain(|id| !self.wishes.iter().any(|wish| wish.taken.contains(id)));
         let mut waited = Vec::new();
         for (index, wish) in self.wishes.iter_mut().enumerate() {
-            if cadences.contains(wish.cadence) {
+            if takes_part[index] {
                 let waiting = std::mem::take(&mut wish.waiting);
                 wish.taken.extend(&waiting);
                 waited.push((index, waiting));

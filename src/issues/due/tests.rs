@@ -37,6 +37,14 @@ fn numbers(due: &Due) -> Vec<u128> {
     due.articles.iter().map(|id| id.0.as_u128()).collect()
 }
 
+fn reach(cadences: &[Cadence], floor: i64, cutoff: i64) -> Reach {
+    Reach {
+        cadences: cadences.iter().copied().collect(),
+        floor,
+        cutoff,
+    }
+}
+
 /// Computes, moves, and gives the numbers.
 fn give(
     interests: &mut [Interest],
@@ -44,12 +52,18 @@ fn give(
     cutoff: i64,
     cadences: &[Cadence],
 ) -> Vec<u128> {
-    let due = due(
-        interests,
-        released,
-        cutoff,
-        cadences.iter().copied().collect(),
-    );
+    give_above(interests, released, 0, cutoff, cadences)
+}
+
+/// The same at an issue that holds nothing up to `floor`.
+fn give_above(
+    interests: &mut [Interest],
+    released: &[Released],
+    floor: i64,
+    cutoff: i64,
+    cadences: &[Cadence],
+) -> Vec<u128> {
+    let due = due(interests, released, reach(cadences, floor, cutoff));
     for moved in &due.moves {
         let applied = interests.iter_mut().map(|interest| moved.apply(interest));
         assert_eq!(applied.filter(|applied| *applied).count(), 1);
@@ -139,7 +153,7 @@ fn an_article_released_late_comes_next_whatever_its_date() {
 fn what_was_not_sent_comes_again_unless_something_moved_since() {
     let released: Vec<_> = (1..=4).map(|seq| article(seq, &[])).collect();
     let mut reader = [interest("all", Daily, 0, 0)];
-    let first = due(&reader, &released, 2, Cadences::NONE.with(Daily));
+    let first = due(&reader, &released, reach(&[Daily], 0, 2));
     assert!(first.moves[0].apply(&mut reader[0]));
     assert!(!first.moves[0].apply(&mut reader[0]));
     assert!(first.moves[0].put_back(&mut reader[0]));
@@ -157,9 +171,27 @@ fn watermarks_move_where_nothing_matched() {
 }
 
 #[test]
+fn an_interest_below_the_floor_waits_for_the_next_issue() {
+    let released: Vec<_> = (1..=4).map(|seq| article(seq, &["europe"])).collect();
+    let mut reader = [
+        interest("all", Daily, 0, 0),
+        interest("europe", Daily, 0, 2),
+    ];
+    assert_eq!(
+        give_above(&mut reader, &released[2..], 2, 3, &[Daily]),
+        [3],
+        "the other interest takes part"
+    );
+    assert_eq!((reader[0].given_seq, reader[1].given_seq), (0, 3));
+    // what the other had is not repeated
+    assert_eq!(give(&mut reader, &released, 4, &[Daily]), [4]);
+    assert_eq!((reader[0].given_seq, reader[1].given_seq), (4, 4));
+}
+
+#[test]
 fn a_move_is_remembered_as_json() {
     let reader = [interest("all", Daily, 3, 5)];
-    let due = due(&reader, &[], 9, Cadences::NONE.with(Daily));
+    let due = due(&reader, &[], reach(&[Daily], 0, 9));
     let json = serde_json::to_string(&due.moves).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Move>>(&json).unwrap(), due.moves);
     assert!(json.contains(r#""given_from":5,"given_to":9"#), "{json}");

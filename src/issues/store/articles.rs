@@ -34,6 +34,12 @@ const INSERT: &str =
 const OF_ISSUE: &str = "SELECT article_id, position, decision, reason, content
      FROM issue_articles WHERE issue_id = $1 ORDER BY position";
 
+const NEWEST_MISSING: &str = "SELECT articles.seq FROM articles
+     WHERE articles.newsletter_id = $2 AND articles.seq <= $3 AND articles.state IN ('ready', 'withdrawn')
+       AND NOT EXISTS (SELECT 1 FROM issue_articles
+           WHERE issue_articles.issue_id = $1 AND issue_articles.article_id = articles.id)
+     ORDER BY articles.seq DESC LIMIT 1";
+
 /// Rows of one INSERT: 6 binds each.
 const ROWS: usize = 1000;
 
@@ -192,4 +198,21 @@ pub async fn of_issue(db: &Db, issue: IssueId) -> sqlx::Result<Vec<IssueArticle>
         content: content.0,
     };
     Ok(rows.into_iter().map(article).collect())
+}
+
+/// The issue's floor: the newest number up to `cutoff` that it does not hold; 0 when it holds all. What lies between
+/// floor and cutoff is in it, each article with its decision.
+pub(in crate::issues) async fn floor(
+    db: &Db,
+    issue: IssueId,
+    newsletter: NewsletterId,
+    cutoff: i64,
+) -> sqlx::Result<i64> {
+    let missing: Option<i64> = read_db!(db, |conn| sqlx::query_scalar(NEWEST_MISSING)
+        .bind(issue)
+        .bind(newsletter)
+        .bind(cutoff)
+        .fetch_optional(conn)
+        .await)?;
+    Ok(missing.unwrap_or(0))
 }

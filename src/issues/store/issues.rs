@@ -42,6 +42,18 @@ const LOWEST_GIVEN: &str = "SELECT MIN(interests.given_seq)
      WHERE subscriptions.newsletter_id = $1 AND subscriptions.state = 'active'
        AND (subscriptions.paused_until IS NULL OR subscriptions.paused_until <= $2)
        AND interests.cadence IN ($3, $4, $5, $6)";
+// what an unsent mail moved is put back when it is superseded, cancelled or given up
+const LOWEST_UNSENT_SQLITE: &str =
+    "SELECT MIN(CAST(json_extract(moved.value, '$.given_from') AS INTEGER))
+     FROM issues JOIN deliveries ON deliveries.issue_id = issues.id
+     JOIN json_each(deliveries.given_from) AS moved
+     WHERE issues.newsletter_id = $1 AND deliveries.doubt = 0
+       AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
+const LOWEST_UNSENT_POSTGRES: &str = "SELECT MIN(CAST(moved.value ->> 'given_from' AS BIGINT))
+     FROM issues JOIN deliveries ON deliveries.issue_id = issues.id
+     CROSS JOIN jsonb_array_elements(deliveries.given_from) AS moved (value)
+     WHERE issues.newsletter_id = $1 AND deliveries.doubt = 0
+       AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
 const FREEZE: &str = "UPDATE issues SET state = 'preparing', cutoff_seq = $2, frozen_at = $3
      WHERE id = $1 AND state = 'scheduled'";
 const RELEASE: &str = "UPDATE issues SET state = 'sending', released_at = $2
@@ -154,6 +166,18 @@ pub(in crate::issues) async fn lowest_given(
         .bind(next())
         .bind(next())
         .bind(next())
+        .fetch_one(conn)
+        .await)
+}
+
+/// The lowest number to which putting back what older issues have not sent may lead; `None` where all is sent.
+pub(in crate::issues) async fn lowest_unsent(
+    tx: &mut Tx<'_>,
+    newsletter: NewsletterId,
+) -> sqlx::Result<Option<i64>> {
+    let sql = tx.pick(LOWEST_UNSENT_SQLITE, LOWEST_UNSENT_POSTGRES);
+    write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(newsletter)
         .fetch_one(conn)
         .await)
 }

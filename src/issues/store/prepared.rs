@@ -6,15 +6,24 @@ use sqlx::types::Json;
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::id::{DeliveryId, IssueId, NewsletterId, SubscriptionId, VariantId};
+use crate::issues::IssueState;
 use crate::issues::due::Move;
 use crate::issues::render::Variant;
 use crate::newsletters::{Cadence, Cadences};
 use crate::{read_db, write_db};
 
-const SENDING: &str =
-    "SELECT id, cadences FROM issues WHERE newsletter_id = $1 AND state = 'sending' AND id <> $2";
+const UNSENT: &str = "SELECT id, cadences, state FROM issues
+     WHERE newsletter_id = $1 AND id <> $2 AND state IN ('sending', 'cancelled', 'failed')
+       AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.issue_id = issues.id
+           AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))";
 const SUPERSEDE: &str = "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $4
      WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3 AND state = 'pending' AND doubt = 0
+     RETURNING subscription_id, given_from";
+// of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
+const SUPERSEDE_ENDED: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $4, owner = NULL
+     WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3
+       AND state IN ('pending', 'claimed') AND doubt = 0
      RETURNING subscription_id, given_from";
 // a worker that is none: nobody else writes this row
 const COUNT_SKIPPED: &str = "INSERT INTO issue_counts (issue_id, worker_id, sent, failed, skipped, deferred,
@@ -91,34 +100,42 @@ pub struct VariantRow {
     pub recipients: i64,
 }
 
-/// Issues of the newsletter that are being sent and whose cadences `cadences` includes.
+/// Issues of the newsletter with mails that are to be taken over: those that are being sent and whose cadences
+/// `cadences` includes, and those that were cancelled or failed and of which not everything is put back yet.
 pub(in crate::issues) async fn superseded_issues(
     db: &Db,
     newsletter: NewsletterId,
     by: IssueId,
     cadences: Cadences,
-) -> sqlx::Result<Vec<IssueId>> {
-    let rows: Vec<(IssueId, Json<Cadences>)> = read_db!(db, |conn| sqlx::query_as(SENDING)
-        .bind(newsletter)
-        .bind(by)
-        .fetch_all(conn)
-        .await?);
-    let included = rows
+) -> sqlx::Result<Vec<(IssueId, IssueState)>> {
+    let rows: Vec<(IssueId, Json<Cadences>, IssueState)> =
+        read_db!(db, |conn| sqlx::query_as(UNSENT)
+            .bind(newsletter)
+            .bind(by)
+            .fetch_all(conn)
+            .await?);
+    let taken_over = rows
         .into_iter()
-        .filter(|(_, older)| cadences.includes(older.0));
-    Ok(included.map(|(id, _)| id).collect())
+        .filter(|(_, older, state)| !state.is_open() || cadences.includes(older.0));
+    Ok(taken_over.map(|(id, _, state)| (id, state)).collect())
 }
 
-/// Skips the unsent deliveries of `issue` to readers in `(after, last]` and puts their interests back. How many.
+/// Skips the unsent deliveries of `issue`, which stands at `state`, to readers in `(after, last]` and puts their
+/// interests back. How many.
 pub(in crate::issues) async fn supersede(
     tx: &mut Tx<'_>,
-    issue: IssueId,
+    (issue, state): (IssueId, IssueState),
     after: SubscriptionId,
     last: SubscriptionId,
     now: Timestamp,
 ) -> sqlx::Result<usize> {
+    let sql = if state.is_open() {
+        SUPERSEDE
+    } else {
+        SUPERSEDE_ENDED
+    };
     let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
-        write_db!(tx, |conn| sqlx::query_as(SUPERSEDE)
+        write_db!(tx, |conn| sqlx::query_as(sql)
             .bind(issue)
             .bind(after)
             .bind(last)
@@ -334,14 +351,16 @@ pub async fn variants(db: &Db, issue: IssueId) -> sqlx::Result<Vec<VariantRow>> 
         .await)
 }
 
-const MESSAGE: &str = "SELECT variants.message, issues.released_at
-     FROM variants JOIN issues ON issues.id = variants.issue_id WHERE variants.id = $1";
+const MESSAGE: &str = "SELECT variants.message, issues.released_at, newsletters.from_address
+     FROM variants JOIN issues ON issues.id = variants.issue_id
+     JOIN newsletters ON newsletters.id = issues.newsletter_id WHERE variants.id = $1";
 
-/// A variant's stored message (see `mail::Encoded::from_bytes`) and when its issue was released.
+/// A variant's stored message (see `mail::Encoded::from_bytes`), when its issue was released, and the newsletter's
+/// address.
 pub(in crate::issues) async fn message(
     db: &Db,
     id: VariantId,
-) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>)>> {
+) -> sqlx::Result<Option<(Vec<u8>, Option<Timestamp>, String)>> {
     read_db!(db, |conn| sqlx::query_as(MESSAGE)
         .bind(id)
         .fetch_optional(conn)

@@ -61,7 +61,7 @@ async fn outcome(
     let (envelope, wire) = message();
     connection.envelope(&envelope).await.unwrap();
     let begun = tokio::time::Instant::now();
-    let outcome = connection.transmit(&wire).await;
+    let outcome = connection.transmit(&wire, None).await;
     let took = begun.elapsed();
     drop(connection);
     relay.await.unwrap();
@@ -93,7 +93,7 @@ async fn without_an_envelope_nothing_is_transmitted() {
     let (ours, theirs) = duplex(256);
     let relay = tokio::spawn(relay(theirs, true, Duration::ZERO, ""));
     let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
-    let outcome = connection.transmit(&message().1).await;
+    let outcome = connection.transmit(&message().1, None).await;
     assert_eq!(outcome.verdict(), Verdict::NotSent);
     assert!(!connection.is_ready());
     relay.abort();

@@ -1,6 +1,7 @@
 //! All SQL about people, by what it is for.
 
 mod consent;
+mod endings;
 mod exporting;
 mod limits;
 mod notices;
@@ -9,6 +10,7 @@ mod signups;
 mod subscriptions;
 
 pub(super) use consent::{insert_consent_event, last_consent_hash, lock_subscriber, wording_id};
+pub(super) use endings::{active_among, ended_after};
 pub(super) use exporting::{export_page, topics_of};
 pub(super) use limits::{add_hit, hits_since, remove_old_hits};
 pub(super) use notices::{lift_suppression, membership_state, suppressions};

@@ -111,7 +111,7 @@ async fn confirm_page(
         newsletter: newsletter.name.clone(),
         topics: chosen.map(|topic| topic.name).collect(),
         rhythm: rhythm(&web.pages, &signup.locale, cadence),
-        from_address: sender(newsletter),
+        sender: sender(newsletter),
         email: signup.email.as_str().to_owned(),
         action,
     })
@@ -128,7 +128,7 @@ async fn confirmed(
         newsletter: newsletter.name.clone(),
         rhythm: rhythm(&web.pages, locale, cadence),
         first_mail: next_mail(web, locale, newsletter, cadence, now).await?,
-        from_address: sender(newsletter),
+        sender: sender(newsletter),
     };
     let masthead = masthead(&web.pages, newsletter);
     web.pages

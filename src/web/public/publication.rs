@@ -6,7 +6,7 @@ use crate::web::Web;
 use crate::web::pages::{Masthead, Pages};
 
 use super::signup_form::{Choice, SignupForm};
-use super::views::Moment;
+use super::views::{Moment, Sender};
 
 /// The head and foot of a newsletter's pages.
 pub(super) fn masthead(pages: &Pages, newsletter: &Newsletter) -> Masthead {
@@ -20,8 +20,11 @@ pub(super) fn masthead(pages: &Pages, newsletter: &Newsletter) -> Masthead {
 }
 
 /// The sender as mail programs show it.
-pub(super) fn sender(newsletter: &Newsletter) -> String {
-    format!("{} <{}>", newsletter.from_name, newsletter.from_address)
+pub(super) fn sender(newsletter: &Newsletter) -> Sender {
+    Sender {
+        name: newsletter.from_name.clone(),
+        address: newsletter.from_address.clone(),
+    }
 }
 
 /// The newsletter's sign-up page.

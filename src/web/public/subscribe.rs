@@ -190,7 +190,7 @@ async fn sent(
     let newsletter = by_slug(&web, &slug).await?;
     let page = CheckInboxPage {
         newsletter: newsletter.name.clone(),
-        from_address: sender(&newsletter),
+        sender: sender(&newsletter),
         link_hours: link_hours(&web),
         form: form_of(&web.pages, &locale, &newsletter),
     };

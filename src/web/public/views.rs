@@ -25,8 +25,8 @@ impl Page for SubscribePage {
 pub struct CheckInboxPage {
     /// The newsletter's name.
     pub newsletter: String,
-    /// The address to look for.
-    pub from_address: String,
+    /// Whose mail to look for.
+    pub sender: Sender,
     /// How long the link in the mail works.
     pub link_hours: u64,
     /// The form again, for a typo.
@@ -47,7 +47,7 @@ pub struct ConfirmPage {
     /// How often mails come, as a sentence.
     pub rhythm: String,
     /// The newsletter's sender.
-    pub from_address: String,
+    pub sender: Sender,
     /// The address that is confirmed.
     pub email: String,
     /// Where the button posts to.
@@ -68,11 +68,20 @@ pub struct ConfirmedPage {
     /// When the first mail can come, where that is known.
     pub first_mail: Option<Moment>,
     /// The newsletter's sender.
-    pub from_address: String,
+    pub sender: Sender,
 }
 
 impl Page for ConfirmedPage {
     const TEMPLATE: &'static str = "confirmed.html";
+}
+
+/// A sender as mail programs show it: name and address.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sender {
+    /// The name.
+    pub name: String,
+    /// The address.
+    pub address: String,
 }
 
 /// An instant for `<time>`.

@@ -2,6 +2,8 @@ mod desk;
 mod press;
 mod senders;
 
+/// What operators, chunks and notices do after a reader has left.
+mod after_goodbye;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
 /// Random histories against the promises.

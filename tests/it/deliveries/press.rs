@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use paperround::app::App;
 use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
@@ -15,6 +16,9 @@ use paperround::id::{
 };
 use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, store};
+use paperround::subscribers::evidence::{Channel, Evidence};
+use paperround::subscribers::unsubscribe::{Left, unsubscribe};
+use paperround::token::ReaderToken;
 use paperround::{read_db, write_db};
 use sqlx::types::Json;
 
@@ -76,7 +80,8 @@ pub(crate) struct Press {
     pub(crate) desk: Arc<Desk>,
     pub(super) ids: paperround::id::Ids,
     pub(super) entropy: Arc<dyn paperround::id::Entropy>,
-    newsletter: NewsletterId,
+    pub(super) app: Arc<App>,
+    pub(super) newsletter: NewsletterId,
     topic: TopicId,
     number: AtomicI64,
 }
@@ -107,6 +112,7 @@ impl Press {
             desk: Arc::default(),
             ids: app.ids.clone(),
             entropy: app.entropy.clone(),
+            app: app.app.clone(),
             newsletter,
             topic: topics[0].id,
             number: AtomicI64::new(0),
@@ -116,6 +122,7 @@ impl Press {
     /// The process died: everything is opened anew.
     pub(crate) fn reopen(&mut self, app: &TestApp) {
         self.db = app.db.clone();
+        self.app = app.app.clone();
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -315,23 +322,15 @@ impl Press {
         .await;
     }
 
-    /// The reader leaves: the subscription ends, then what waits is skipped, in one transaction.
+    /// The reader leaves by the link in a mail.
     pub(crate) async fn unsubscribe(&self, reader: &Reader) {
-        let (subscription, now) = (reader.subscription, self.now());
-        self.write(move |tx| {
-            Box::pin(async move {
-                write_db!(tx, |conn| sqlx::query(LEAVE)
-                    .bind(subscription)
-                    .bind(now)
-                    .execute(conn)
-                    .await
-                    .map(drop))?;
-                operate::skip_of_subscription(tx, subscription, now)
-                    .await
-                    .map(drop)
-            })
-        })
-        .await;
+        let token = ReaderToken {
+            subscription: reader.subscription,
+            issue: None,
+        };
+        let evidence = Evidence::of(Channel::OneClick);
+        let left = unsubscribe(&self.app, token, evidence).await.unwrap();
+        assert_ne!(left, Left::Unknown);
     }
 
     /// The subscription ends without anybody looking at what waits for it.

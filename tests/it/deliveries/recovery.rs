@@ -151,7 +151,8 @@ db_test!(
         let sender = press.sender(&server).await;
         sender.run(stop).await;
         let sent = server.accepted().len();
-        assert!((1..=4).contains(&sent), "{sent}");
+        // four lines, each with a message on the wire and one announced along with it
+        assert!((1..=8).contains(&sent), "{sent}");
         let counts = paperround::deliveries::operate::counts(&press.db, edition.issue)
             .await
             .unwrap();
@@ -256,5 +257,49 @@ db_test!(
         let own = Settlement::untouched(&attempts[1], press.now());
         ledger.settle(own).await;
         assert_eq!(press.state(attempts[0].id).await, State::Pending);
+    }
+);
+
+db_test!(
+    what_may_have_arrived_is_held_where_its_issue_was_cancelled_after_the_claim,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let claim_one = async |owner| {
+            let terms = Terms {
+                owner,
+                now: press.now(),
+                limit: 1,
+                suspects: false,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            claimed.unwrap().remove(0)
+        };
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let first = claim_one(press.worker().await.id()).await;
+        let marked = ledger.mark(&first, "scripted").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        // its worker dies, and the doubt is decided: once more
+        let worker = press.worker().await;
+        press.time.advance(leases().grace);
+        recover::sweep(&press.db, press.now(), &leases())
+            .await
+            .unwrap();
+        let second = claim_one(worker.id()).await;
+        assert_eq!(second.claimed.doubt, 1);
+        press.cancel(edition.issue).await;
+        let marked = ledger.mark(&second, "scripted").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        let held = press.delivery(second.claimed.id).await;
+        assert_eq!(
+            (held.state, held.reason),
+            (State::Held, Some(Reason::Doubt))
+        );
+        assert_eq!(
+            press.given_seq(&readers[0]).await,
+            edition.cutoff,
+            "its articles do not come again"
+        );
     }
 );

@@ -29,6 +29,8 @@ mod contents;
 mod ledger;
 /// Slots, chunks, crashes, drafts, refusals, the dry run.
 mod preparing;
+/// What an issue takes over from older ones.
+mod superseding;
 
 const SUBSCRIBER: &str =
     "INSERT INTO subscribers (id, email, email_key, created_at) VALUES ($1, $2, $2, $3)";

@@ -327,7 +327,7 @@ async fn s18_a_future_dropped_at_any_await_leaves_a_closed_connection() {
         let envelope = envelope("ada@example.org", &wire);
         let both = async {
             connection.envelope(&envelope).await.unwrap();
-            connection.transmit(&wire).await
+            connection.transmit(&wire, None).await
         };
         if polled(both, polls).await {
             break;

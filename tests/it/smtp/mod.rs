@@ -97,7 +97,7 @@ async fn end(
     if let Err(failure) = connection.envelope(&envelope(recipient, &wire)).await {
         return (failure.verdict(), Some(failure));
     }
-    match connection.transmit(&wire).await {
+    match connection.transmit(&wire, None).await {
         Outcome::Accepted(_) => (Verdict::Sent, None),
         Outcome::Failed(failure) => (failure.verdict(), Some(failure)),
     }

@@ -10,7 +10,7 @@ async fn send_over(relay: &Arc<Relay>, id: &str) -> Result<Verdict, Unavailable>
     if let Err(failure) = lease.envelope(&envelope("ada@example.org", &wire)).await {
         return Ok(failure.verdict());
     }
-    Ok(lease.transmit(&wire).await.verdict())
+    Ok(lease.transmit(&wire, None).await.verdict())
 }
 
 fn rest_of(relay: &Relay, clock: &TestClock) -> Duration {

@@ -22,6 +22,7 @@ pub(crate) struct TestApp {
     folder: TempDir,
     location: DatabaseTarget,
     settings: Vec<(String, String)>,
+    starts: u64,
 }
 
 impl Deref for TestApp {
@@ -46,13 +47,14 @@ impl TestApp {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let app = open(&folder, &location, &settings, time.clone()).await;
+        let app = open(&folder, &location, &settings, time.clone(), 1).await;
         Self {
             app,
             time,
             folder,
             location,
             settings,
+            starts: 1,
         }
     }
 
@@ -68,13 +70,51 @@ impl TestApp {
 
     /// The same service after its process has died: a new one on the same data.
     pub(crate) async fn restart(&mut self) {
+        self.starts += 1;
         self.app = open(
             &self.folder,
             &self.location,
             &self.settings,
             self.time.clone(),
+            self.starts,
         )
         .await;
+    }
+
+    /// Ends the service in order and keeps its data, so that a test may exchange them.
+    pub(crate) async fn stop(self) -> Stopped {
+        self.app.db.close().await;
+        let Self {
+            app,
+            time,
+            folder,
+            location,
+            settings,
+            starts,
+        } = self;
+        assert_eq!(
+            Arc::strong_count(&app),
+            1,
+            "somebody still uses the service"
+        );
+        drop(app);
+        // SQLite's writer ends by itself, and takes its log with it
+        let log = folder.path().join("paperround.db-wal");
+        let ended = async {
+            while log.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), ended)
+            .await
+            .expect("the database is closed");
+        Stopped {
+            time,
+            folder,
+            location,
+            settings,
+            starts,
+        }
     }
 
     /// Ends the service in order.
@@ -83,11 +123,66 @@ impl TestApp {
     }
 }
 
+/// The data of a service that does not run.
+pub(crate) struct Stopped {
+    pub(crate) time: Arc<TestClock>,
+    folder: TempDir,
+    location: DatabaseTarget,
+    pub(crate) settings: Vec<(String, String)>,
+    starts: u64,
+}
+
+impl Stopped {
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The same data in another folder.
+    pub(crate) fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        for entry in std::fs::read_dir(self.folder.path()).expect("it can be read") {
+            let entry = entry.expect("it can be read");
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name()))
+                .expect("it can be copied");
+        }
+        Self {
+            time: self.time.clone(),
+            location: DatabaseTarget::Sqlite(folder.path().join("paperround.db")),
+            folder,
+            settings: self.settings.clone(),
+            starts: self.starts,
+        }
+    }
+
+    /// A service on them, a second later.
+    pub(crate) async fn start(self) -> TestApp {
+        let Self {
+            time,
+            folder,
+            location,
+            settings,
+            starts,
+        } = self;
+        let starts = starts + 1;
+        time.advance(std::time::Duration::from_secs(1));
+        let app = open(&folder, &location, &settings, time.clone(), starts).await;
+        TestApp {
+            app,
+            time,
+            folder,
+            location,
+            settings,
+            starts,
+        }
+    }
+}
+
 async fn open(
     folder: &TempDir,
     location: &DatabaseTarget,
     settings: &[(String, String)],
     time: Arc<TestClock>,
+    seed: u64,
 ) -> Arc<App> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let mut sources = Sources::default()
@@ -103,7 +198,8 @@ async fn open(
     let config = Config::load(&sources).expect("the test's settings are right");
     let world = World {
         clock: time,
-        entropy: Arc::new(SeededEntropy::new(1)),
+        // each start has a seed of its own: no two processes make the same ids
+        entropy: Arc::new(SeededEntropy::new(seed)),
     };
     // on PostgreSQL the operator provides the keys
     paperround::token::KeyRing::load_or_create(&config.secrets_file(), &*world.entropy)

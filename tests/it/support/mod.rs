@@ -1,6 +1,8 @@
 //! What the tests share: `TestApp`, `db_test!`, and servers that stand in for the world on loopback.
 
 mod app;
+#[cfg(feature = "test-browser")]
+pub(crate) mod browser;
 mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;
@@ -9,10 +11,11 @@ mod program;
 #[cfg(feature = "test-receivers")]
 pub(crate) mod receivers;
 mod rows;
+pub(crate) mod seed;
 pub(crate) mod service;
 pub(crate) mod smtp_server;
 
-pub(crate) use app::TestApp;
+pub(crate) use app::{Stopped, TestApp};
 pub(crate) use database::Engine;
 pub(crate) use program::Program;
 

@@ -19,6 +19,11 @@ const SUBSCRIPTION: &str = "
 impl TestApp {
     /// A newsletter that goes out daily at seven in Berlin.
     pub(crate) async fn newsletter(&self, slug: &str) -> Newsletter {
+        self.newsletter_due(slug, "07:00", "Europe/Berlin").await
+    }
+
+    /// A newsletter that goes out daily at this local time.
+    pub(crate) async fn newsletter_due(&self, slug: &str, time: &str, zone: &str) -> Newsletter {
         let new = NewNewsletter {
             slug: slug.parse().expect("a slug"),
             name: "World Review".to_owned(),
@@ -30,8 +35,8 @@ impl TestApp {
             locale: "en".to_owned(),
             schedule: NewSchedule::usual(
                 Cadence::Daily,
-                "07:00".parse().expect("a time"),
-                "Europe/Berlin".parse().expect("a zone"),
+                time.parse().expect("a time"),
+                zone.parse().expect("a zone"),
             ),
             form_origins: vec!["https://world-review.org".to_owned()],
         };

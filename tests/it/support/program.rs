@@ -13,6 +13,7 @@ use super::TestApp;
 pub(crate) struct Program {
     variables: Vec<(String, String)>,
     folder: std::path::PathBuf,
+    run_by_nobody: bool,
 }
 
 /// What one run said.
@@ -48,6 +49,7 @@ impl Program {
         let program = Self {
             variables: Vec::new(),
             folder: folder.to_path_buf(),
+            run_by_nobody: false,
         };
         program.with(
             "PAPERROUND_DATA_DIR",
@@ -58,6 +60,14 @@ impl Program {
     /// With this environment variable too.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As a user to whom the modes of files apply: root, whom they do not hold up, becomes `nobody`.
+    pub(crate) fn run_by_nobody(mut self) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let ours = std::fs::metadata("/proc/self").expect("Linux tells who we are");
+        self.run_by_nobody = ours.uid() == 0;
         self
     }
 
@@ -98,7 +108,14 @@ impl Program {
     }
 
     fn command<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paperround"));
+        let program = env!("CARGO_BIN_EXE_paperround");
+        let mut command = if self.run_by_nobody {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+            command
+        } else {
+            Command::new(program)
+        };
         command
             .args(arguments)
             .current_dir(&self.folder)

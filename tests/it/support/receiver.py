@@ -1,8 +1,9 @@
-"""An SMTP server by aiosmtpd for the tests: port mode certificate key ledger.
+"""An SMTP server by aiosmtpd for the tests: port mode certificate key folder.
 
-Each message is in the ledger, on disk, before it is acknowledged. Ends when standard input is closed.
+Each message is a file of the folder before it is acknowledged: two lines about its envelope, then its bytes. Ends when
+standard input is closed.
 """
-import hashlib
+import itertools
 import os
 import ssl
 import sys
@@ -10,19 +11,21 @@ import sys
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
-port, mode, certificate, key, ledger = sys.argv[1:]
+port, mode, certificate, key, folder = sys.argv[1:]
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.load_cert_chain(certificate, key)
-record = open(ledger, "a", buffering=1)
+numbers = itertools.count()
 
 
 class Handler:
     async def handle_DATA(self, server, session, envelope):
-        digest = hashlib.sha256(envelope.original_content).hexdigest()
-        for recipient in envelope.rcpt_tos:
-            record.write(f"{recipient} {digest} {server.transport.get_extra_info('sslcontext') is not None}\n")
-        record.flush()
-        os.fsync(record.fileno())
+        secure = server.transport.get_extra_info("sslcontext") is not None
+        name = os.path.join(folder, f"{next(numbers):05}.eml")
+        with open(name, "wb") as file:
+            file.write(f"X-Secure: {secure}\n".encode())
+            for recipient in envelope.rcpt_tos:
+                file.write(f"X-Rcpt-Args: <{recipient}>\n".encode())
+            file.write(envelope.original_content)
         return "250 2.0.0 taken"
 
 

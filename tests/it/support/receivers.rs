@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) struct Foreign {
     child: Child,
     pub(crate) port: u16,
-    /// What it wrote about what it took.
+    /// The folder in which each mail that it took is a file, its envelope's recipients in `X-Rcpt-Args` lines first.
     pub(crate) record: PathBuf,
 }
 
@@ -44,8 +44,8 @@ impl Foreign {
             command.args(["-u", "nobody"]);
         }
         command
-            .arg("-D")
-            .arg(record.join("dump"))
+            .arg("-d")
+            .arg(record.join("%H%M%S."))
             .arg(format!("127.0.0.1:{port}"))
             .arg("1000");
         Self::started(command, port, record).await
@@ -59,7 +59,8 @@ impl Foreign {
         key: &Path,
     ) -> Self {
         let port = free_port();
-        let record = folder.join(format!("{mode}.ledger"));
+        let record = folder.join(mode);
+        std::fs::create_dir(&record).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/receiver.py");
         let mut command = Command::new("/usr/bin/python3");
         command

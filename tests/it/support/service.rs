@@ -82,6 +82,11 @@ impl Service {
             .expect("it ends")
     }
 
+    /// Where it answers.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// What it logged.
     pub(crate) fn words(&self) -> String {
         std::fs::read_to_string(&self.words).unwrap_or_default()

@@ -227,6 +227,8 @@ impl Dialogue<'_> {
         if act.accepts {
             self.shared.ledger.accept(&sender, &recipient, raw);
         }
+        let pause = self.shared.script.lock().unwrap().pause();
+        tokio::time::sleep(pause).await;
         self.perform(act).await.map(drop)
     }
 

@@ -1,7 +1,11 @@
 //! What the server does instead of answering well, step by step.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 /// A moment in a dialogue at which the script is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +96,7 @@ impl Act {
 pub(crate) struct Script {
     once: HashMap<(Step, Option<String>), VecDeque<Act>>,
     always: HashMap<(Step, Option<String>), Act>,
+    pace: Option<(StdRng, Range<u64>)>,
 }
 
 impl Script {
@@ -114,6 +119,20 @@ impl Script {
     /// At every `step` for this recipient.
     pub(crate) fn always_for(&mut self, recipient: &str, step: Step, act: Act) {
         self.always.insert((step, Some(recipient.to_owned())), act);
+    }
+
+    /// Takes a random time over each message from now on, in milliseconds.
+    pub(crate) fn pace(&mut self, seed: u64, millis: Range<u64>) {
+        self.pace = Some((StdRng::seed_from_u64(seed), millis));
+    }
+
+    /// How long it takes over the next message, beside what is planned.
+    pub(super) fn pause(&mut self) -> Duration {
+        let millis = self
+            .pace
+            .as_mut()
+            .map(|(random, millis)| random.random_range(millis.clone()));
+        Duration::from_millis(millis.unwrap_or(0))
     }
 
     /// Good answers again.

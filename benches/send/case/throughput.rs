@@ -1,0 +1,95 @@
+//! P1, P3 and P8: how many messages in a second, beside others in the same minutes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::sending::{self, Wire};
+use crate::database;
+use crate::options::{ClientArgs, Options};
+use crate::report::{self, Report, Run, Target, ratios, show_runs};
+use crate::stage::{self, Engine, Issue, Stage, Upto};
+
+const NEAR: Wire = Wire {
+    connections: 20,
+    delay: None,
+};
+const FAR: Wire = Wire {
+    connections: 200,
+    delay: Some(Duration::from_millis(25)),
+};
+
+/// P1: a digest on SQLite, beside smtp-source and our own client without a database.
+pub(super) async fn beside_postfix(options: &Options) -> anyhow::Result<()> {
+    let readers = options.readers;
+    println!("P1: a digest to {readers} readers, 20 connections, into smtp-sink");
+    let scratch = Stage::new(Engine::Sqlite).await?;
+    let message = stage::sample(scratch.path()).await?;
+    let bytes = usize::try_from(std::fs::metadata(&message)?.len())?;
+    println!("  a message has {bytes} bytes");
+    let issue = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
+    let mut runs = Vec::new();
+    for _ in 0..options.runs {
+        runs.push(sending::source(scratch.path(), readers, bytes, NEAR).await?);
+        runs.push(sending::program("paperround", &issue, NEAR).await?);
+        let client = client(NEAR, readers, &message, false);
+        runs.push(sending::bare("client", scratch.path(), client, NEAR).await?);
+    }
+    show_runs(&runs);
+    compare(&runs, "P1", ("paperround", "smtp-source"), 1.5)?;
+    compare(&runs, "P1-bound", ("paperround", "client"), 0.8)
+}
+
+/// P3: through 25 ms each way, beside the same client with one command at a time.
+pub(super) async fn over_a_long_wire(options: &Options) -> anyhow::Result<()> {
+    let readers = options.readers;
+    println!("P3: a digest to {readers} readers, 200 connections, 25 ms each way");
+    let scratch = Stage::new(Engine::Sqlite).await?;
+    let message = stage::sample(scratch.path()).await?;
+    let issue = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
+    let mut runs = Vec::new();
+    for _ in 0..options.runs {
+        runs.push(sending::program("paperround", &issue, FAR).await?);
+        for (who, sequential) in [("sequential", true), ("client", false)] {
+            let client = client(FAR, readers, &message, sequential);
+            runs.push(sending::bare(who, scratch.path(), client, FAR).await?);
+        }
+    }
+    show_runs(&runs);
+    compare(&runs, "P3", ("paperround", "sequential"), 3.5)
+}
+
+/// P8: one worker on PostgreSQL, beside SQLite.
+pub(super) async fn on_postgres(options: &Options) -> anyhow::Result<()> {
+    if database::cluster().is_none() {
+        println!("P8: skipped: no TEST_DATABASE_URL; run under scripts/with-postgres --durable");
+        return Ok(());
+    }
+    let readers = options.readers;
+    println!("P8: a digest to {readers} readers, 20 connections, PostgreSQL and SQLite");
+    let on_postgres = Issue::make(Engine::Postgres, readers, Upto::Prepared).await?;
+    let on_sqlite = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
+    let mut runs = Vec::new();
+    for _ in 0..options.runs {
+        runs.push(sending::program("postgres", &on_postgres, NEAR).await?);
+        runs.push(sending::program("sqlite", &on_sqlite, NEAR).await?);
+    }
+    show_runs(&runs);
+    compare(&runs, "P8", ("postgres", "sqlite"), 0.5)
+}
+
+fn client(wire: Wire, messages: u64, message: &Path, sequential: bool) -> ClientArgs {
+    ClientArgs {
+        port: 0,
+        connections: wire.connections,
+        messages,
+        message: message.to_path_buf(),
+        sequential,
+    }
+}
+
+fn compare(runs: &[Run], id: &str, pair: (&str, &str), least: f64) -> anyhow::Result<()> {
+    let values = ratios(runs, pair.0, pair.1);
+    let what = format!("{} / {}", pair.0, pair.1);
+    let target = Target::AtLeast(least);
+    Report::new(id, &what, "x", target, &values, report::json(runs)?).publish(&values)
+}

@@ -1,0 +1,228 @@
+//! The writer: groups of operations, each group one transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::one_mark::mark_or_skip;
+use super::{MOST, Mark, Marked, Operation, Record};
+use crate::clock::Clock;
+use crate::db::{Db, Tx};
+use crate::deliveries::settlement::Settlement;
+use crate::deliveries::store::mark::{self, MarkRow, Times};
+use crate::deliveries::store::settle::{self, GivenBack};
+use crate::deliveries::{Leases, Reason, State};
+use crate::id::DeliveryId;
+use crate::telemetry::mask_emails;
+
+/// The wait between two tries to store a result, at first and at most.
+const STORE_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) db: Db,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) leases: Leases,
+    /// Results that could not be stored yet.
+    pub(super) unstored: Arc<AtomicUsize>,
+}
+
+/// What one transaction writes.
+#[derive(Default)]
+struct Group {
+    settlements: Vec<Settlement>,
+    refusals: Vec<Settlement>,
+    given_back: Vec<GivenBack>,
+    /// Of digests. Those of notices are decided one by one.
+    marks: Vec<MarkRow>,
+}
+
+impl Writer {
+    pub(super) async fn run(self, mut operations: mpsc::Receiver<Operation>) {
+        let mut waiting = Vec::with_capacity(MOST);
+        while !waiting.is_empty() || operations.recv_many(&mut waiting, MOST).await > 0 {
+            let mut seen = HashSet::new();
+            let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut waiting)
+                .into_iter()
+                // a statement takes each row once: what is said of it again comes in the next group
+                .partition(|operation| operation.ids().all(|id| seen.insert(id)));
+            waiting = later;
+            self.write(now).await;
+        }
+    }
+
+    async fn write(&self, operations: Vec<Operation>) {
+        let mut group = Group::default();
+        for operation in &operations {
+            group.add(operation.record.as_ref(), operation.mark.as_ref());
+        }
+        let times = self.times();
+        match self.commit(group, times).await {
+            Ok(marked) => {
+                for operation in operations {
+                    self.answer(operation, &marked, times);
+                }
+            }
+            // one of them, or all: each by itself finds out
+            Err(_) => {
+                for operation in operations {
+                    tokio::spawn(self.clone().write_alone(operation));
+                }
+            }
+        }
+    }
+
+    /// Answers an operation whose record is stored.
+    fn answer(&self, operation: Operation, marked: &HashSet<DeliveryId>, times: Times) {
+        match operation.mark {
+            None => send(operation.answer, Ok(Marked::No)),
+            Some(mark) if marked.contains(&mark.ready.claimed.id) => {
+                let until = times.lease_until;
+                send(operation.answer, Ok(Marked::Yes { until }));
+            }
+            Some(mark) => {
+                tokio::spawn(self.clone().mark_alone(mark, operation.answer));
+            }
+        }
+    }
+
+    async fn mark_alone(self, mark: Mark, answer: oneshot::Sender<sqlx::Result<Marked>>) {
+        let times = self.times();
+        let marked = self
+            .db
+            .write(move |tx| {
+                Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
+            })
+            .await;
+        send(answer, marked);
+    }
+
+    async fn write_alone(self, operation: Operation) {
+        let Operation {
+            record,
+            mark,
+            answer,
+        } = operation;
+        if let Some(record) = record {
+            self.until_stored(record).await;
+        }
+        match mark {
+            Some(mark) => self.mark_alone(mark, answer).await,
+            None => send(answer, Ok(Marked::No)),
+        }
+    }
+
+    async fn until_stored(&self, record: Record) {
+        let mut wait = STORE_AGAIN.0;
+        let mut counted = None;
+        loop {
+            let mut group = Group::default();
+            group.add(Some(&record), None);
+            let Err(error) = self.commit(group, self.times()).await else {
+                return;
+            };
+            if counted.is_none() {
+                counted = Some(Unstored::count(&self.unstored));
+                tracing::error!(error = %error, "A result cannot be stored; nothing new is sent until it is");
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(STORE_AGAIN.1);
+        }
+    }
+
+    /// Gives those that were marked.
+    async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+        self.db
+            .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
+            .await
+    }
+
+    fn times(&self) -> Times {
+        let now = self.clock.now();
+        Times {
+            now,
+            lease_until: now + self.leases.transmission,
+            alive_after: now - self.leases.own_worker_lease(),
+        }
+    }
+}
+
+impl Group {
+    fn add(&mut self, record: Option<&Record>, mark: Option<&Mark>) {
+        match record {
+            Some(Record::Settle(settlement)) => self.settlements.push(settlement.clone()),
+            Some(Record::Refuse(settlement)) => self.refusals.push(settlement.clone()),
+            Some(Record::GiveBack(back)) => self.given_back.push(back.clone()),
+            None => {}
+        }
+        if let Some(row) = mark.and_then(|mark| MarkRow::of(&mark.ready.claimed, &mark.relay)) {
+            self.marks.push(row);
+        }
+    }
+
+    /// Locks in the order that everybody keeps: issues, subscriptions, deliveries.
+    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+        for settlement in self.settlements.iter().chain(&self.refusals) {
+            pause(tx, settlement).await?;
+        }
+        mark::lock(tx, &self.marks).await?;
+        let settled = settle::settle(tx, &self.settlements).await?;
+        let refused = settle::refuse(tx, &self.refusals).await?;
+        settle::give_back(tx, &self.given_back).await?;
+        let ended = settled.into_iter().chain(refused).collect();
+        self.put_back_expired(tx, &ended).await?;
+        mark::mark_all(tx, &self.marks, times).await
+    }
+
+    async fn put_back_expired(
+        &self,
+        tx: &mut Tx<'_>,
+        ended: &HashSet<DeliveryId>,
+    ) -> sqlx::Result<()> {
+        let expired = |settlement: &&Settlement| {
+            settlement.state == State::Failed && settlement.reason == Some(Reason::Expired)
+        };
+        let all = self.settlements.iter().chain(&self.refusals);
+        for settlement in all.filter(expired) {
+            if ended.contains(&settlement.id) {
+                settle::put_back(tx, settlement.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn pause(tx: &mut Tx<'_>, settlement: &Settlement) -> sqlx::Result<()> {
+    let Some((issue, reason)) = &settlement.pause else {
+        return Ok(());
+    };
+    if settle::pause_issue(tx, *issue, reason, settlement.at).await? {
+        let reason = mask_emails(reason);
+        tracing::error!(issue.id = %issue, reason, "Issue {issue} is paused: the relay refuses its sender or content");
+    }
+    Ok(())
+}
+
+/// The caller may be gone; what was written stands all the same.
+fn send(answer: oneshot::Sender<sqlx::Result<Marked>>, marked: sqlx::Result<Marked>) {
+    let _gone = answer.send(marked);
+}
+
+/// Counts a result that waits to be stored, for as long as it lives.
+struct Unstored(Arc<AtomicUsize>);
+
+impl Unstored {
+    fn count(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::SeqCst);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Unstored {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,115 @@
+//! One mark by itself: notices, and digests that a group's mark passed over. It finds out why, and what becomes of them.
+
+use std::time::Duration;
+
+use super::Marked;
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::deliveries::claim::Ready;
+use crate::deliveries::settlement::Settlement;
+use crate::deliveries::store::mark::{self, Times};
+use crate::deliveries::store::settle::GivenBack;
+use crate::deliveries::store::{claim, settle};
+use crate::deliveries::{Kind, Reason};
+
+/// How long a notice waits that may not be sent as what it was claimed.
+const NOTICE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why a mark was not made.
+enum WhyNot {
+    /// The row ends.
+    Skip(Reason),
+    /// The row waits: what stands in the way may go.
+    Wait,
+}
+
+/// Marks, or skips, or lets wait.
+pub(super) async fn mark_or_skip(
+    tx: &mut Tx<'_>,
+    ready: &Ready,
+    relay: &str,
+    times: Times,
+) -> sqlx::Result<Marked> {
+    let claimed = &ready.claimed;
+    let why_not = match forbids(tx, ready, times.now).await? {
+        None if mark::mark(tx, claimed, relay, times).await? => {
+            return Ok(Marked::Yes {
+                until: times.lease_until,
+            });
+        }
+        None => WhyNot::Wait,
+        Some(why_not) => why_not,
+    };
+    match why_not {
+        WhyNot::Wait => {
+            // A notice is decided about anew at its next claim, which may come to the same: not at once.
+            let wait = match claimed.issue_id {
+                Some(_) => Duration::ZERO,
+                None => NOTICE_AGAIN,
+            };
+            settle::give_back(tx, &[GivenBack::of(claimed, times.now + wait)]).await?;
+        }
+        WhyNot::Skip(Reason::Cancelled) if claimed.doubt > 0 => {
+            settle::refuse(tx, &[Settlement::doubtful(claimed, times.now)]).await?;
+        }
+        WhyNot::Skip(reason) => {
+            let skipped = claim::skip(tx, claimed, reason, times.now).await?;
+            if skipped && matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
+                settle::put_back(tx, claimed.id).await?;
+            }
+        }
+    }
+    Ok(Marked::No)
+}
+
+/// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,
+/// subscription, sign-up; the delivery comes last.
+async fn forbids(tx: &mut Tx<'_>, ready: &Ready, now: Timestamp) -> sqlx::Result<Option<WhyNot>> {
+    let claimed = &ready.claimed;
+    if let Some(issue) = claimed.issue_id {
+        match mark::issue(tx, issue).await? {
+            Some((state, None)) if state == "sending" => {}
+            Some((state, _)) if state == "cancelled" => {
+                return Ok(Some(WhyNot::Skip(Reason::Cancelled)));
+            }
+            Some(_) | None => return Ok(Some(WhyNot::Wait)),
+        }
+    }
+    let needs_subscription = match claimed.kind {
+        Kind::Digest | Kind::Welcome | Kind::ManageLink => true,
+        Kind::Confirmation | Kind::Alert | Kind::Test => false,
+    };
+    if needs_subscription {
+        let found = match claimed.subscription_id {
+            Some(id) => mark::subscription(tx, id).await?,
+            None => None,
+        };
+        let pauses = |until: Option<Timestamp>| {
+            claimed.kind == Kind::Digest && until.is_some_and(|until| until > now)
+        };
+        match found {
+            Some((state, until)) if state == "active" && !pauses(until) => {}
+            Some((state, _)) if state == "active" => {
+                return Ok(Some(WhyNot::Skip(Reason::ReaderPaused)));
+            }
+            // A notice may become another one; the next claim decides.
+            Some(_) | None if claimed.kind == Kind::ManageLink => return Ok(Some(WhyNot::Wait)),
+            Some(_) | None => return Ok(Some(WhyNot::Skip(Reason::Unsubscribed))),
+        }
+    }
+    if claimed.kind == Kind::Confirmation {
+        let open = match claimed.signup_id {
+            Some(id) => mark::signup_is_open(tx, id, now).await?,
+            None => false,
+        };
+        if !open {
+            return Ok(Some(WhyNot::Wait));
+        }
+    }
+    for key in &ready.suppression_keys {
+        if mark::is_suppressed_since(tx, key, claimed.newsletter_id, ready.decided_at).await? {
+            return Ok(Some(WhyNot::Wait));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,191 @@
+//! What an issue takes over from older ones, and what is put back while it is being prepared: nothing lost, nothing
+//! twice.
+
+use super::*;
+use crate::support::db_test;
+use paperround::deliveries::operate;
+
+const DAILY: &[Cadence] = &[Cadence::Daily];
+
+/// A newsletter with one topic, `all`, and as many daily readers.
+async fn world(app: &TestApp, count: usize) -> (Newsletter, Vec<SubscriptionId>) {
+    let newsletter = newsletter(app, 12).await;
+    let all = topic(app, &newsletter, "all").await;
+    let mut readers = Vec::new();
+    for n in 0..count {
+        let email = format!("reader-{n}@example.org");
+        readers.push(reader(app, &newsletter, &email, &[(all, Cadence::Daily)], None).await);
+    }
+    (newsletter, readers)
+}
+
+/// Makes an issue and freezes it; nobody is prepared yet.
+async fn frozen(app: &TestApp, newsletter: &Newsletter) -> IssueId {
+    let new = new_issue(newsletter, DAILY, app.now());
+    let Created::Issue(id) = create(app, new).await.unwrap() else {
+        panic!("there is something to send");
+    };
+    let now = app.now();
+    app.db
+        .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
+        .await
+        .unwrap();
+    id
+}
+
+/// Takes everything as far as it goes.
+async fn go_on(app: &TestApp) {
+    advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+}
+
+fn mails(
+    readers: &[SubscriptionId],
+    numbers: &[usize],
+) -> Vec<(SubscriptionId, String, Vec<usize>)> {
+    let mail = |reader: &SubscriptionId| (*reader, "pending".to_owned(), numbers.to_vec());
+    readers.iter().map(mail).collect()
+}
+
+db_test!(
+    cancelling_what_was_prepared_puts_its_articles_back,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(given(app, readers[0]).await, [1]);
+        let (id, now) = (first.id, app.now());
+        let cancelled = app
+            .db
+            .write(move |tx| Box::pin(async move { operate::cancel(tx, id, "a fault", now).await }))
+            .await;
+        assert!(cancelled.unwrap());
+        assert_eq!(operate::skip_cancelled(&app.db, now).await.unwrap(), 2);
+        assert_eq!(given(app, readers[0]).await, [0]);
+        let again = send(app, new_issue(&newsletter, DAILY, now)).await;
+        assert_eq!(deliveries(app, again.id).await, mails(&readers, &[1]));
+    }
+);
+
+db_test!(
+    a_day_without_a_relay_loses_nothing_where_all_readers_are_daily,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 3).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        // The relay is down: nothing of it is sent when the next issue is due.
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(
+            deliveries(app, second.id).await,
+            mails(&readers, &[2, 1]),
+            "both articles, once"
+        );
+        for (_, state, _) in deliveries(app, first.id).await {
+            assert_eq!(state, "skipped");
+        }
+        for reader in readers {
+            assert_eq!(given(app, reader).await, [2]);
+        }
+    }
+);
+
+db_test!(
+    an_issue_cancelled_while_the_next_is_prepared_loses_nothing,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 3).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        let (id, now) = (first.id, app.now());
+        let cancelled = app
+            .db
+            .write(move |tx| Box::pin(async move { operate::cancel(tx, id, "a fault", now).await }))
+            .await;
+        assert!(cancelled.unwrap());
+        // One reader is prepared before what was cancelled is put back, the others after it.
+        let step = prepare::step(app, &Arc::new(Renderer::of(app)), second, 1).await;
+        assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
+        operate::skip_cancelled(&app.db, now).await.unwrap();
+        go_on(app).await;
+        assert_eq!(deliveries(app, second).await, mails(&readers, &[2, 1]));
+        for (_, state, _) in deliveries(app, first.id).await {
+            assert_eq!(state, "skipped");
+        }
+    }
+);
+
+db_test!(
+    a_reader_whose_pause_ends_while_an_issue_is_prepared_gets_all_of_it_with_the_next,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 1).await;
+        let all = topic(app, &newsletter, "all").await;
+        let until = app.now() + Duration::from_hours(1);
+        let daily = [(all, Cadence::Daily)];
+        let late = reader(app, &newsletter, "late@example.org", &daily, Some(until)).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, first.id).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        app.time.advance(Duration::from_hours(2));
+        go_on(app).await;
+        // Article 1 is not in this issue: nothing of the late reader moves.
+        assert_eq!(deliveries(app, second).await, mails(&readers, &[2]));
+        assert_eq!(given(app, late).await, [0]);
+        let second = issue(app, second).await;
+        assert_eq!(
+            (second.candidates, second.queued, second.excluded),
+            (2, 1, 1)
+        );
+        settle_all(app, second.id).await;
+
+        publish(app, &newsletter, vec![posted(3, &[])]).await;
+        let third = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let expected = [mails(&readers, &[3]), mails(&[late], &[3, 2, 1])].concat();
+        assert_eq!(deliveries(app, third.id).await, expected);
+    }
+);
+
+const FORGET_VARIANT: &str = "UPDATE variants SET key = $2 WHERE issue_id = $1";
+const NO_POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = NULL WHERE id = $1";
+
+db_test!(
+    an_issue_that_fails_while_it_is_prepared_gives_back_what_it_had_taken,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = frozen(app, &newsletter).await;
+        let step = prepare::step(app, &Arc::new(Renderer::of(app)), first, 1).await;
+        assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
+        assert_eq!(given(app, readers[0]).await, [1]);
+        // the other reader's mail must be rendered, and cannot be without a postal address
+        let id = newsletter.id;
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(FORGET_VARIANT)
+                        .bind(first)
+                        .bind(vec![1_u8])
+                        .execute(conn)
+                        .await
+                        .map(drop))?;
+                    write_db!(tx, |conn| sqlx::query(NO_POSTAL_ADDRESS)
+                        .bind(id)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        go_on(app).await;
+        assert_eq!(issue(app, first).await.state, IssueState::Failed);
+        assert_eq!(
+            operate::skip_cancelled(&app.db, app.now()).await.unwrap(),
+            1
+        );
+        assert_eq!(given(app, readers[0]).await, [0]);
+        assert_eq!(deliveries(app, first).await[0].1, "skipped");
+    }
+);

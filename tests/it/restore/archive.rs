@@ -1,0 +1,225 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{DATABASE, Scene};
+use crate::support::{Engine, Program, TestApp};
+
+const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
+
+fn files_in(folder: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// D10: by command, on the machine itself.
+async fn restored_by_command(engine: Engine) {
+    let scene = Scene::new(engine, &[ADA, BOB]).await;
+    scene.work().await;
+    let backup = scene.app.folder().join("backup.tar");
+    let name = backup.to_str().unwrap().to_owned();
+    let program = with_path(scene.program());
+    let run = program.run(&["backup", &name]).expect(0);
+    assert!(run.err.contains("database, keys and journal"), "{run:?}");
+    let mode = fs::metadata(&backup).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!files_in(scene.app.folder()).iter().any(|name| {
+        std::path::Path::new(name)
+            .extension()
+            .is_some_and(|end| end == "new")
+    }));
+    let again = program.run(&["backup", &name]).expect(1);
+    assert!(again.err.contains("is there already"), "{again:?}");
+
+    // what happens after the backup: an issue goes out, a reader leaves
+    scene.article("first").await;
+    scene.work().await;
+    let link = scene.link(ADA).await;
+    scene.leave(&link).await;
+    let before = scene.mailed();
+
+    let mut told = None;
+    let scene = scene
+        .restart(|_| {
+            let refused = program.run(&["restore", &name, "--no-input"]).expect(4);
+            assert!(refused.err.contains("http://127.0.0.1:8080"), "{refused:?}");
+            told = Some(program.run(&["restore", &name, "--yes"]).expect(0));
+        })
+        .await;
+    let told = told.unwrap();
+    assert!(told.err.contains("All sending is paused"), "{told:?}");
+    assert!(scene.is_paused().await);
+    scene.article("first").await;
+    scene.work().await;
+    scene.work().await;
+    assert!(scene.is_paused().await);
+    assert_eq!(scene.mailed(), before, "0 mails");
+    let aside = files_in(scene.app.folder());
+    let aside = aside
+        .iter()
+        .find(|name| name.starts_with("before-restore-"));
+    let aside = files_in(&scene.app.folder().join(aside.unwrap()));
+    if engine == Engine::Sqlite {
+        assert!(told.err.contains("1 unsubscribes"), "{told:?}");
+        assert!(aside.contains(&DATABASE.to_owned()), "{aside:?}");
+        assert_eq!(
+            scene.app.rows_of("subscription ada").await,
+            ["subscription ada@example.org world unsubscribed journal"]
+        );
+    } else {
+        assert!(aside.contains(&"database.dump".to_owned()), "{aside:?}");
+    }
+    program.run(&["resume", "--yes"]).expect(0);
+    scene.work().await;
+    assert!(!scene.is_paused().await, "once");
+    assert!(
+        scene.mailed().len() > before.len(),
+        "it was the pause that held them"
+    );
+    if engine == Engine::Sqlite {
+        let ada = |mails: &[String]| mails.iter().filter(|to| *to == ADA).count();
+        assert_eq!(ada(&scene.mailed()), ada(&before));
+    }
+}
+
+/// PostgreSQL's tools are found by the path, and a test's program has no environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness hands its own path on"
+)]
+fn with_path(program: Program) -> Program {
+    program.with("PATH", &std::env::var("PATH").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_restored_by_command_is_paused_and_mails_nobody_who_left() {
+    restored_by_command(Engine::Sqlite).await;
+}
+
+#[cfg(feature = "test-postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_postgresql_is_restored_and_paused() {
+    restored_by_command(Engine::Postgres).await;
+}
+
+#[cfg(feature = "test-postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_tool_of_postgresql_is_named() {
+    let app = TestApp::start(Engine::Postgres).await;
+    let program = Program::of(&app).with("PATH", "/nowhere");
+    let to = app.folder().join("backup.tar");
+    let run = program.run(&["backup", to.to_str().unwrap()]).expect(1);
+    assert!(run.err.contains("pg_dump is not there: install"), "{run:?}");
+    assert!(!to.exists());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_starts_an_empty_machine_with_the_same_keys() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let link = scene.link(ADA).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.tar");
+    let name = backup.to_str().unwrap().to_owned();
+    scene.program().run(&["backup", &name]).expect(0);
+    let empty = Scene::new(Engine::Sqlite, &[]).await;
+    let program = Program::in_folder(empty.app.folder())
+        .with("PAPERROUND_SERVER__BASE_URL", "http://127.0.0.1:8080");
+    let there = empty
+        .restart(|data| {
+            for file in [DATABASE, "secrets.toml"] {
+                fs::remove_file(data.folder().join(file)).unwrap();
+            }
+            program.run(&["restore", &name, "--yes"]).expect(0);
+        })
+        .await;
+    assert!(there.is_paused().await);
+    there.work().await;
+    assert!(there.is_paused().await);
+    there.leave(&link).await;
+    assert_eq!(
+        there.app.rows_of("subscription").await,
+        ["subscription ada@example.org world unsubscribed one_click"],
+        "links in mails that were sent work on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let whole = path("whole.tar");
+    scene
+        .program()
+        .run(&["backup", whole.to_str().unwrap()])
+        .expect(0);
+    let newer = path("newer.tar");
+    mark_as_newer(&scene.app).await;
+    paperround::backup::make(&scene.app, &newer).await.unwrap();
+    let program = scene.program();
+    let stopped = scene.app.stop().await;
+    let before = fs::read(stopped.folder().join(DATABASE)).unwrap();
+    let check = |name: &str, words: &str| {
+        let archive = path(name);
+        let run = program.run(&["restore", archive.to_str().unwrap(), "--yes"]);
+        assert!(run.code != Some(0), "{name}: {run:?}");
+        assert!(run.err.contains(words), "{name}: {run:?}");
+        assert_eq!(fs::read(stopped.folder().join(DATABASE)).unwrap(), before);
+        let left = files_in(stopped.folder());
+        assert!(
+            !left.iter().any(|name| name.contains("restore")),
+            "{name}: {left:?}"
+        );
+    };
+    let bytes = fs::read(&whole).unwrap();
+    for share in 1..10 {
+        let mut damaged = bytes.clone();
+        let at = damaged.len() * share / 10;
+        damaged[at] ^= 0x10;
+        fs::write(path("damaged.tar"), damaged).unwrap();
+        check("damaged.tar", "no whole backup");
+        fs::write(path("cut.tar"), &bytes[..bytes.len() * share / 10]).unwrap();
+        check("cut.tar", "no whole backup");
+    }
+    fs::write(path("other.tar"), "something else").unwrap();
+    check("other.tar", "no whole backup");
+    check("newer.tar", "used by a newer release");
+    check("missing.tar", "cannot use");
+}
+
+/// As a later release leaves a database.
+async fn mark_as_newer(app: &TestApp) {
+    app.db
+        .write::<(), sqlx::Error, _>(|tx| {
+            Box::pin(async move {
+                let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (9999, 'later', TRUE, x'00', 0)";
+                paperround::write_db!(tx, |conn| sqlx::query(sql).execute(conn).await.map(drop))
+            })
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_restored_beneath_a_worker() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let backup = scene.app.folder().join("backup.tar");
+    let name = backup.to_str().unwrap();
+    let program = scene.program();
+    let lock = scene.app.db.lock_worker().await.unwrap();
+    // a backup is made beside it
+    program.run(&["backup", name]).expect(0);
+    let run = program.run(&["restore", name, "--yes"]).expect(4);
+    assert!(run.err.contains("another worker is at work"), "{run:?}");
+    drop(lock);
+    assert!(!scene.is_paused().await);
+}

@@ -1,0 +1,171 @@
+use std::fs;
+use std::path::Path;
+
+use paperround::id::SeededEntropy;
+use paperround::token::KeyRing;
+
+use super::{DATABASE, Scene};
+use crate::support::Engine;
+
+const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_with_a_due_issue_is_paused_and_sends_no_mail() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA, BOB]).await;
+    scene.work().await;
+    let scene = scene.keep("copy").await;
+    scene.article("first").await;
+    scene.work().await;
+    assert!(!scene.is_paused().await);
+    let sent = scene.mailed();
+    assert_eq!(sent, [ADA, ADA, BOB, BOB], "a welcome and an issue each");
+
+    let scene = scene.put_back("copy").await;
+    scene.article("first").await;
+    scene.work().await;
+    assert!(scene.is_paused().await);
+    assert_eq!(scene.mailed(), sent, "no mail");
+
+    // an operator sees what they do
+    let program = scene.program();
+    let refused = program.run(&["resume", "--no-input"]).expect(4);
+    assert!(refused.err.contains("restored from a copy"), "{refused:?}");
+    assert!(
+        refused.err.contains("2 mails of released issues"),
+        "{refused:?}"
+    );
+    assert!(scene.is_paused().await);
+    program.run(&["resume", "--yes"]).expect(0);
+    scene.work().await;
+    assert_eq!(
+        scene.mailed().len(),
+        sent.len() + 2,
+        "it was the pause that held them"
+    );
+    assert!(
+        !scene.is_paused().await,
+        "the next start finds nothing strange"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_folder_started_twenty_times_is_never_paused_and_its_copy_is() {
+    let mut scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    for start in 0..20 {
+        if start % 5 == 0 {
+            scene.article(&format!("article{start}")).await;
+        }
+        scene.work().await;
+        assert!(!scene.is_paused().await, "start {start}");
+        scene = scene.restart(|_| {}).await;
+    }
+    let Scene { app, relay } = scene;
+    let original = app.stop().await;
+    let copy = Scene {
+        app: original.copy().start().await,
+        relay,
+    };
+    let sent = copy.mailed();
+    copy.article("last").await;
+    copy.work().await;
+    assert!(copy.is_paused().await, "the copy");
+    assert_eq!(copy.mailed(), sent);
+    let original = Scene {
+        app: original.start().await,
+        relay: copy.relay,
+    };
+    original.work().await;
+    assert!(!original.is_paused().await, "the original");
+}
+
+/// What a crash after the commit and before the file leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_the_database_and_the_file_pauses_nothing() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    // the very first start: the file alone was written
+    scene.work().await;
+    for article in ["first", "second"] {
+        let epoch = fs::read(scene.app.folder().join("epoch")).unwrap();
+        scene.article(article).await;
+        scene.work().await;
+        fs::write(scene.app.folder().join("epoch"), epoch).unwrap();
+        scene.work().await;
+        assert!(!scene.is_paused().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_its_file_or_its_keys_is_paused() {
+    fs_changed(
+        |folder| fs::remove_file(folder.join("epoch")).unwrap(),
+        true,
+    )
+    .await;
+    fs_changed(|folder| fs::write(folder.join("epoch"), "").unwrap(), true).await;
+    let other_keys = |folder: &Path| {
+        let path = folder.join("secrets.toml");
+        fs::remove_file(&path).unwrap();
+        KeyRing::load_or_create(&path, &SeededEntropy::new(9)).unwrap();
+    };
+    fs_changed(other_keys, true).await;
+    // a new beginning is nobody's copy
+    fs_changed(
+        |folder| fs::remove_file(folder.join(DATABASE)).unwrap(),
+        false,
+    )
+    .await;
+}
+
+async fn fs_changed(change: impl Fn(&Path), paused: bool) {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let scene = scene.restart(|data| change(data.folder())).await;
+    scene.work().await;
+    assert_eq!(scene.is_paused().await, paused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_without_readers_is_not_paused() {
+    let scene = Scene::new(Engine::Sqlite, &[]).await;
+    scene.work().await;
+    let scene = scene
+        .restart(|data| fs::remove_file(data.folder().join("epoch")).unwrap())
+        .await;
+    scene.work().await;
+    assert!(!scene.is_paused().await);
+}
+
+#[cfg(feature = "test-postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgresql_another_address_or_other_keys_pause_once() {
+    let set = |data: &mut Vec<(String, String)>, url: &str| {
+        data.push(("server.base_url".to_owned(), url.to_owned()));
+    };
+    let scene = Scene::new(Engine::Postgres, &[ADA]).await;
+    scene.work().await;
+    scene.work().await;
+    assert!(!scene.is_paused().await);
+    let Scene { app, relay } = scene;
+    let mut stopped = app.stop().await;
+    set(&mut stopped.settings, "http://127.0.0.1:8090");
+    let scene = Scene {
+        app: stopped.start().await,
+        relay,
+    };
+    scene.work().await;
+    assert!(scene.is_paused().await, "another address");
+    let run = scene.program().run(&["resume", "--yes"]).expect(0);
+    assert!(run.err.contains("127.0.0.1:8090"), "{run:?}");
+    scene.work().await;
+    assert!(!scene.is_paused().await, "once");
+    let scene = scene
+        .restart(|data| {
+            let path = data.folder().join("secrets.toml");
+            fs::remove_file(&path).unwrap();
+            KeyRing::load_or_create(&path, &SeededEntropy::new(9)).unwrap();
+        })
+        .await;
+    scene.work().await;
+    assert!(scene.is_paused().await, "other keys");
+}

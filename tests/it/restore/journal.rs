@@ -1,0 +1,139 @@
+use std::fs;
+use std::io::Write as _;
+
+use super::Scene;
+use crate::support::Engine;
+
+const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
+const EVE: &str = "eve@example.org";
+
+fn journal(scene: &Scene) -> String {
+    fs::read_to_string(scene.app.folder().join("suppressions.journal")).unwrap_or_default()
+}
+
+/// D10: an operator puts an older database back by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_database_forgets_no_unsubscribe() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA, BOB, EVE]).await;
+    scene.work().await;
+    // one who left and came back before the copy stays
+    scene.leave(&scene.link(EVE).await).await;
+    scene.app.time.advance(std::time::Duration::from_secs(1));
+    let site = scene.site().await;
+    scene.app.reader(&site, "world", EVE).await;
+    site.stop().await;
+    scene.work().await;
+    let scene = scene.keep("copy").await;
+    let link = scene.link(ADA).await;
+    scene.leave(&link).await;
+    scene.leave(&link).await;
+    assert_eq!(
+        journal(&scene).lines().count(),
+        2,
+        "one line for each goodbye"
+    );
+    assert!(!journal(&scene).contains("example.org"));
+    let before = scene.mailed().len();
+
+    let scene = scene.put_back("copy").await;
+    assert_eq!(
+        scene
+            .app
+            .rows_of("subscription ada@example.org world active")
+            .await
+            .len(),
+        1
+    );
+    scene.article("first").await;
+    scene.work().await;
+    assert!(scene.is_paused().await);
+    assert_eq!(
+        scene.app.rows_of("subscription").await,
+        [
+            "subscription ada@example.org world unsubscribed journal",
+            "subscription bob@example.org world active -",
+            "subscription eve@example.org world active -",
+        ]
+    );
+    assert_eq!(
+        scene.app.rows_of("consent withdrawn").await,
+        ["consent withdrawn journal", "consent withdrawn one_click"]
+    );
+    let resumed = scene.program().run(&["resume", "--yes"]).expect(0);
+    assert!(resumed.err.contains("1 unsubscribes"), "{resumed:?}");
+    let rows = scene.app.rows().await;
+    scene.work().await;
+    let mailed = scene.mailed();
+    let new: Vec<_> = mailed.iter().filter(|reader| *reader == ADA).collect();
+    assert_eq!(new.len(), 1, "the welcome from before");
+    assert_eq!(mailed.len(), before + 2, "bob's and eve's issue");
+    // again is harmless
+    scene.work().await;
+    let after = scene.app.rows().await;
+    assert_eq!(rows.len(), after.len());
+    assert_eq!(journal(&scene).lines().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_that_the_database_does_not_know_applies_when_the_row_comes_back() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let scene = scene.keep("before-bob").await;
+    let site = scene.site().await;
+    let link = scene.app.reader(&site, "world", BOB).await;
+    site.stop().await;
+    let scene = scene.keep("with-bob").await.put_back("before-bob").await;
+    scene.leave(&link).await;
+    assert!(
+        journal(&scene).starts_with("v1 unsubscribe "),
+        "{}",
+        journal(&scene)
+    );
+    let scene = scene.put_back("with-bob").await;
+    scene.work().await;
+    assert_eq!(
+        scene.app.rows_of("subscription bob").await,
+        ["subscription bob@example.org world unsubscribed journal"]
+    );
+    assert!(scene.mailed().iter().all(|reader| reader != BOB));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_could_not_be_written_is_written_at_the_next_start() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA, BOB]).await;
+    scene.work().await;
+    let path = scene.app.folder().join("suppressions.journal");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    // the database has it: the answer is 200
+    scene.leave(&scene.link(ADA).await).await;
+    let scene = scene
+        .restart(|data| fs::remove_dir(data.folder().join("suppressions.journal")).unwrap())
+        .await;
+    assert_eq!(journal(&scene), "");
+    scene.work().await;
+    let written = journal(&scene);
+    assert_eq!(written.lines().count(), 1);
+    let ada = scene.app.subscription(ADA).await.to_string();
+    assert!(written.contains(&ada));
+    // a crash in the middle of a line costs that line alone
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    file.write_all(b"v1 unsubscribe 2026-07-0").unwrap();
+    scene.leave(&scene.link(BOB).await).await;
+    let lines: Vec<_> = journal(&scene).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    scene.work().await;
+    assert_eq!(journal(&scene).lines().count(), 2);
+    assert!(!scene.is_paused().await);
+}
+
+#[cfg(feature = "test-postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_has_no_journal() {
+    let scene = Scene::new(Engine::Postgres, &[ADA]).await;
+    scene.work().await;
+    scene.leave(&scene.link(ADA).await).await;
+    assert!(!scene.app.folder().join("suppressions.journal").exists());
+    assert!(!scene.app.folder().join("epoch").exists());
+}
