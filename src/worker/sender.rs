@@ -143,10 +143,7 @@ impl Sender {
             };
             lines.spawn(seat.work());
         }
-        tokio::select! {
-            () = self.feed(&queue, until) => {}
-            () = stop.cancelled() => {}
-        }
+        self.feed(&queue, stop, until).await;
         for ready in queue.close() {
             self.ledger
                 .give_back(&ready.claimed, self.parts.clock.now())
@@ -175,10 +172,11 @@ impl Sender {
         }
     }
 
-    async fn feed(&self, queue: &Queue, until: Until) {
+    /// Claims until `stop`. A claim that has begun is awaited: dropped, it would be made all the same, for nobody.
+    async fn feed(&self, queue: &Queue, stop: &CancellationToken, until: Until) {
         let enough = self.parts.channel.max_lines() + AHEAD;
         let mut turn = 0;
-        loop {
+        while !stop.is_cancelled() {
             let called = self.parts.queued.notified();
             let claimed = match self.claim(queue, &mut turn).await {
                 Ok(claimed) => claimed,
@@ -187,26 +185,31 @@ impl Sender {
                     0
                 }
             };
-            let look_again = timeout(self.parts.pace.poll, called);
-            match (claimed, until) {
-                // Notices are looked for even while digests wait in line.
-                _ if queue.load() > enough => tokio::select! {
-                    () = queue.until_at_most(enough) => {}
-                    _ = look_again => {}
-                },
-                (0, Until::Idle) if queue.load() == 0 => return,
-                // What is on its way may free what comes next.
-                (0, Until::Idle) => queue.until_at_most(0).await,
-                // What may have killed the process is claimed alone: the next follows as soon as it is done.
-                (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
-                    () = queue.until_at_most(0) => {}
-                    _ = look_again => {}
-                },
-                (0, Until::Stopped) => {
-                    let _ = look_again.await;
-                }
-                _ => {}
+            if matches!((claimed, until), (0, Until::Idle)) && queue.load() == 0 {
+                return;
             }
+            let look_again = timeout(self.parts.pace.poll, called);
+            let waiting = async {
+                match (claimed, until) {
+                    // Notices are looked for even while digests wait in line.
+                    _ if queue.load() > enough => tokio::select! {
+                        () = queue.until_at_most(enough) => {}
+                        _ = look_again => {}
+                    },
+                    // What is on its way may free what comes next.
+                    (0, Until::Idle) => queue.until_at_most(0).await,
+                    // What may have killed the process is claimed alone: the next follows as soon as it is done.
+                    (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
+                        () = queue.until_at_most(0) => {}
+                        _ = look_again => {}
+                    },
+                    (0, Until::Stopped) => {
+                        let _ = look_again.await;
+                    }
+                    _ => {}
+                }
+            };
+            let _stopped = stop.run_until_cancelled(waiting).await;
         }
     }
 

@@ -18,3 +18,4 @@ mod recovery;
 mod sending;
 
 pub(crate) use press::{Edition, Press, Reader};
+pub(crate) use senders::{To, leases};

@@ -35,32 +35,42 @@ impl Press {
     }
 
     pub(crate) async fn sender_with(&self, server: &SmtpServer, max_connections: usize) -> Sender {
-        let drain = Duration::from_secs(5);
-        self.sender_of(server, max_connections, drain).await
+        self.sender_to(To {
+            max_connections,
+            ..To::port(server.port())
+        })
+        .await
     }
 
     /// A sender that waits only so long for what is on the wire when it is stopped.
     pub(crate) async fn sender_draining(&self, server: &SmtpServer, drain: Duration) -> Sender {
-        self.sender_of(server, 4, drain).await
+        self.sender_to(To {
+            drain,
+            ..To::port(server.port())
+        })
+        .await
     }
 
-    async fn sender_of(
-        &self,
-        server: &SmtpServer,
-        max_connections: usize,
-        drain: Duration,
-    ) -> Sender {
+    /// A sender of a new worker, to whatever listens there.
+    pub(crate) async fn sender_to(&self, to: To) -> Sender {
+        let To {
+            host,
+            port,
+            max_connections,
+            deadlines,
+            drain,
+        } = to;
         let config = RelayConfig {
             name: "scripted".to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: server.port(),
+            host: host.to_owned(),
+            port,
             tls: RelayTls::None,
             login: None,
             max_connections,
             ehlo_name: EhloName::of_this_machine(),
             extra_roots: None,
         };
-        let connector = Connector::new(config, Deadlines::all(Duration::from_secs(5))).unwrap();
+        let connector = Connector::new(config, deadlines).unwrap();
         let relay = Relay::new(
             connector,
             Reuse::default(),
@@ -83,6 +93,28 @@ impl Press {
             },
             queued: Arc::default(),
         })
+    }
+}
+
+/// Where a sender sends, and with how much patience.
+pub(crate) struct To {
+    pub(crate) host: &'static str,
+    pub(crate) port: u16,
+    pub(crate) max_connections: usize,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) drain: Duration,
+}
+
+impl To {
+    /// A port of this machine.
+    pub(crate) fn port(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1",
+            port,
+            max_connections: 4,
+            deadlines: Deadlines::all(Duration::from_secs(5)),
+            drain: Duration::from_secs(5),
+        }
     }
 }
 
