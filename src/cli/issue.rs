@@ -10,6 +10,7 @@ use super::send::words;
 use super::table::Table;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::deliveries::brakes;
 use crate::deliveries::operate::counts;
 use crate::id::IssueId;
 use crate::issues::{Issue, release, store};
@@ -38,10 +39,7 @@ pub(super) enum Command {
     /// Stop an issue where it is
     Pause(operate::PauseArgs),
     /// Let a paused issue go on
-    Resume {
-        /// Its id
-        id: IssueId,
-    },
+    Resume(operate::ResumeArgs),
     /// End an issue for good; what is not sent yet is not sent
     Cancel(operate::CancelArgs),
     /// Try the failed mails of an issue again
@@ -75,7 +73,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
             ));
         }
         Command::Pause(args) => operate::pause(&app, args, context).await?,
-        Command::Resume { id } => operate::resume(&app, id, context).await?,
+        Command::Resume(args) => operate::resume(&app, args, context).await?,
         Command::Cancel(args) => operate::cancel(&app, args, context).await?,
         Command::Retry { id } => operate::retry(&app, id, context).await?,
         Command::Decide(args) => operate::decide(&app, args, context).await?,
@@ -117,9 +115,13 @@ async fn list(app: &App, slug: Option<&str>, limit: u32, context: &Context) -> a
         } else {
             issue.state.to_string()
         };
-        let subject = issue
-            .subject
+        // why it stands still is more urgent than what it is about
+        let paused = issue
+            .pause_reason
             .clone()
+            .filter(|_| issue.paused_at.is_some());
+        let subject = paused
+            .or_else(|| issue.subject.clone())
             .or_else(|| issue.state_reason.clone())
             .unwrap_or_default();
         rows.push((
@@ -166,9 +168,16 @@ async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
     let issue = find(app, id).await?;
     let articles = store::articles::of_issue(&app.db, id).await?;
     let counts = counts(&app.db, id).await?;
+    let refusing = brakes::refusing_domains(&app.db, id).await?;
+    let pauses = brakes::pauses(&app.db, id).await?;
     if context.terminal.json {
         let mut value = shown(&issue);
         value["deliveries"] = serde_json::json!(counts);
+        value["pauses"] = serde_json::json!(pauses);
+        value["domains_that_refuse"] = refusing
+            .iter()
+            .map(|(domain, of)| serde_json::json!({"domain": domain, "policy": of.policy, "answers": of.answers}))
+            .collect();
         value["articles"] = articles
             .iter()
             .map(|article| {
@@ -187,6 +196,21 @@ async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
         "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
         issue.cadences.0, issue.candidates, issue.queued, issue.excluded
     ));
+    for pause in pauses {
+        context.terminal.say(&format!(
+            "It was paused at {}: {}. It went on at {}: {}.",
+            minute(pause.paused_at),
+            pause.pause_reason.unwrap_or_default(),
+            minute(pause.resumed_at),
+            pause.resume_reason
+        ));
+    }
+    for (domain, of) in refusing {
+        context.terminal.say(&format!(
+            "{domain} refused {} of {} mails by policy: see whether it knows this sender.",
+            of.policy, of.answers
+        ));
+    }
     let mut table = Table::new(&["no.", "decision", "title", "reason"]);
     for article in articles {
         table.row([

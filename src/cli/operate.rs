@@ -24,6 +24,16 @@ pub(super) struct PauseArgs {
     reason: String,
 }
 
+/// One paused issue, and why it may go on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeArgs {
+    /// Its id
+    id: IssueId,
+    /// Why it may go on; kept beside the reason of the pause
+    #[arg(long)]
+    reason: String,
+}
+
 /// One issue, why, and a yes.
 #[derive(Debug, clap::Args)]
 pub(super) struct CancelArgs {
@@ -92,17 +102,19 @@ pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyh
         &format!("issue {} is paused already, or over", issue.number),
     )?;
     context.terminal.say(&format!(
-        "Issue {} is paused. Next: paperround issue resume {}",
+        "Issue {} is paused. Next: paperround issue resume {} --reason WHY",
         issue.number, issue.id
     ));
     Ok(())
 }
 
-pub(super) async fn resume(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
-    let issue = find(app, id).await?;
+pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> anyhow::Result<()> {
+    let (issue, now) = (find(app, args.id).await?, app.clock.now());
     let resumed = app
         .db
-        .write(move |tx| Box::pin(async move { operate::resume(tx, id).await }))
+        .write(move |tx| {
+            Box::pin(async move { operate::resume(tx, args.id, &args.reason, now).await })
+        })
         .await?;
     changed(resumed, &format!("issue {} was not paused", issue.number))?;
     context

@@ -33,6 +33,7 @@ use crate::config::{DeliveryConfig, InDoubt};
 use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, VariantId, WorkerId};
 use crate::text_enum;
 
+pub mod brakes;
 pub mod claim;
 pub mod enqueue;
 pub mod finish;

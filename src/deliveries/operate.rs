@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::store::{operate, read, settle};
+use super::store::{brakes, operate, read, settle};
 use super::{Kind, Reason, State, recover};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -114,9 +114,20 @@ pub async fn pause(
     settle::pause_issue(tx, issue, reason, now).await
 }
 
-/// Lets a paused issue go on where it was. `false` when it was not paused.
-pub async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<bool> {
-    operate::resume(tx, issue).await
+/// Lets a paused issue go on where it was, and writes down why. The brakes count anew: what they have seen does not
+/// pause it again. `false` when it was not paused.
+pub async fn resume(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    brakes::remember_pause(tx, issue, reason, now).await?;
+    let resumed = operate::resume(tx, issue).await?;
+    if resumed {
+        brakes::clear(tx, issue).await?;
+    }
+    Ok(resumed)
 }
 
 /// Cancels an issue, for good: from this commit on nothing of it is marked. `false` when it is over already.
@@ -163,6 +174,7 @@ pub async fn retry_failed(
     let mut after = DeliveryId(Uuid::nil());
     let mut again = 0;
     operate::send_again(tx, issue).await?;
+    brakes::clear(tx, issue).await?;
     loop {
         let failed = operate::failed(tx, issue, after, 500).await?;
         let Some(last) = failed.last() else {

@@ -224,11 +224,17 @@ impl Sending {
         following: Option<&Loaded<W>>,
     ) -> Settlement {
         let attached = following.map(|loaded| &loaded.envelope);
-        let outcome = tokio::select! {
-            outcome = line.transmit(&current.wire, attached) => outcome,
-            () = self.give_up.cancelled() => Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut)),
+        let heard = tokio::select! {
+            outcome = line.transmit(&current.wire, attached) => Some(outcome),
+            () = self.give_up.cancelled() => None,
         };
         let claimed = &current.work.borrow().claimed;
+        let Some(outcome) = heard else {
+            let failure = Failure::new(Phase::Dot, Cause::TimedOut);
+            let settlement = Settlement::of_failure(claimed, &failure, self.circumstances());
+            log(&settlement, "the service stops before the relay's answer");
+            return settlement.unheard();
+        };
         let settlement = Settlement::of_outcome(claimed, &outcome, self.circumstances());
         match &outcome {
             Outcome::Accepted(reply) => log(&settlement, &reply.to_string()),

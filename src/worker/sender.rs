@@ -21,7 +21,7 @@ use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
 use crate::deliveries::worker::Worker;
 use crate::deliveries::writer::Ledger;
-use crate::deliveries::{Leases, finish, recover};
+use crate::deliveries::{Leases, brakes, finish, recover};
 use crate::id::Entropy;
 use crate::smtp::channel::Channel;
 use crate::smtp::relay::Health;
@@ -313,6 +313,9 @@ impl Sender {
         let (db, now) = (&self.parts.db, self.parts.clock.now());
         if let Err(error) = recover::sweep(db, now, &self.parts.leases).await {
             tracing::error!(error = %error, "What was left behind cannot be taken back now");
+        }
+        if let Err(error) = brakes::check_all(db, self.parts.worker.id(), now).await {
+            tracing::error!(error = %error, "The brakes cannot be looked at now");
         }
         if let Err(error) = finish::finish_issues(db, now).await {
             tracing::error!(error = %error, "Issues cannot be finished now");

@@ -1,5 +1,6 @@
 //! All SQL about deliveries. Each state stands in the text as a literal: partial indexes are found by it.
 
+pub(super) mod brakes;
 pub(super) mod claim;
 pub(super) mod enqueue;
 pub(super) mod mark;

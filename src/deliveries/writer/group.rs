@@ -1,6 +1,6 @@
 //! The writer: groups of operations, each group one transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use super::one_mark::mark_or_skip;
 use super::{MOST, Mark, Marked, Operation, Record};
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
+use crate::deliveries::brakes;
 use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
@@ -135,9 +136,18 @@ impl Writer {
 
     /// Gives those that were marked.
     async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
-        self.db
+        let suspects = group.suspects();
+        let marked = self
+            .db
             .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
-            .await
+            .await?;
+        // before anything else is marked: what leaves after a brake's commit is what is on the wire already
+        for (issue, worker) in suspects {
+            if let Err(error) = brakes::check(&self.db, issue, worker, times.now).await {
+                tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+            }
+        }
+        Ok(marked)
     }
 
     fn times(&self) -> Times {
@@ -174,7 +184,21 @@ impl Group {
         settle::give_back(tx, &self.given_back).await?;
         let ended = settled.into_iter().chain(refused).collect();
         self.put_back_expired(tx, &ended).await?;
-        mark::mark_all(tx, &self.marks, times).await
+        let marked = mark::mark_all(tx, &self.marks, times).await?;
+        let all = self.settlements.iter().chain(&self.refusals);
+        brakes::record(tx, all, &ended).await?;
+        Ok(marked)
+    }
+
+    /// Issues whose answers may pull a brake, and who heard them.
+    fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| {
+            let answer = settlement.answer.as_ref()?;
+            let suspect = (answer.issue, settlement.owner);
+            answer.said.is_bad().then_some(suspect)
+        })
+        .collect()
     }
 
     async fn put_back_expired(

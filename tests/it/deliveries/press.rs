@@ -410,8 +410,11 @@ impl Press {
     }
 
     pub(crate) async fn resume(&self, issue: IssueId) {
-        self.write(move |tx| Box::pin(async move { operate::resume(tx, issue).await.map(drop) }))
-            .await;
+        let now = self.now();
+        self.write(move |tx| {
+            Box::pin(async move { operate::resume(tx, issue, "mended", now).await.map(drop) })
+        })
+        .await;
     }
 
     pub(crate) async fn cancel(&self, issue: IssueId) {
