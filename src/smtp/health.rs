@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::doubts::Doubts;
 use crate::clock::Timestamp;
 use crate::id::{Entropy, random_bytes};
 
@@ -53,6 +54,7 @@ pub(crate) struct Record {
     losses: u32,
     protocol_errors: u32,
     data_after_refusal: u32,
+    doubts: Doubts,
 }
 
 impl Record {
@@ -63,6 +65,7 @@ impl Record {
             losses: 0,
             protocol_errors: 0,
             data_after_refusal: 0,
+            doubts: Doubts::default(),
         }
     }
 
@@ -100,6 +103,19 @@ impl Record {
     pub(crate) fn halt(&mut self, now: Timestamp, reason: String) {
         let until = now + HALTED_RETRY;
         self.health = Health::Halted { until, reason };
+    }
+
+    /// A message was written to its end. A relay that falls silent after too many of them is halted.
+    pub(crate) fn transmitted(&mut self, now: Timestamp, is_doubt: bool) {
+        self.doubts.transmitted(is_doubt);
+        if is_doubt && self.doubts.are_too_many() {
+            let (doubts, of) = (self.doubts.doubts(), self.doubts.transmissions());
+            self.halt(
+                now,
+                format!("the final reply was lost for {doubts} of the last {of} mails"),
+            );
+            self.doubts = Doubts::default();
+        }
     }
 
     /// A connection was lost within a message. The third in a row is more than bad luck.
@@ -188,6 +204,21 @@ mod tests {
         assert_eq!(record.health, Health::Ok);
         record.lost(now, 1.0, String::new());
         assert_eq!(rest_of(&record, now), FIRST_REST);
+    }
+
+    #[test]
+    fn five_lost_replies_among_few_halt_and_are_then_forgotten() {
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..4 {
+            record.transmitted(now, true);
+        }
+        assert_eq!(record.health, Health::Ok);
+        record.transmitted(now, true);
+        assert_eq!(rest_of(&record, now), HALTED_RETRY);
+        record.works();
+        record.transmitted(now, true);
+        assert_eq!(record.health, Health::Ok);
     }
 
     #[test]

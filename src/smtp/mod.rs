@@ -12,6 +12,7 @@ pub mod channel;
 pub mod class;
 pub mod connection;
 pub mod deadlines;
+pub mod doubts;
 pub mod envelope;
 pub(crate) mod health;
 pub mod outbox;

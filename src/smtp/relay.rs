@@ -277,6 +277,20 @@ impl Relay {
         true
     }
 
+    fn transmitted(&self, outcome: &Outcome) {
+        let now = self.clock.now();
+        match outcome.verdict() {
+            Verdict::InDoubt => self.lock().record.transmitted(now, true),
+            Verdict::Sent | Verdict::Deferred | Verdict::Refused => {
+                self.lock().record.transmitted(now, false);
+            }
+            Verdict::RelayBackOff(_)
+            | Verdict::RelayHalted
+            | Verdict::IssuePaused
+            | Verdict::NotSent => {}
+        }
+    }
+
     /// Draws the conclusions for the relay; those for the message are the caller's.
     fn learn(&self, failure: &Failure) {
         let now = self.clock.now();
@@ -378,6 +392,7 @@ impl Lease {
             }
             Outcome::Failed(failure) => self.learn(failure),
         }
+        self.relay.transmitted(&outcome);
         outcome
     }
 

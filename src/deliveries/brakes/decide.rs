@@ -14,9 +14,6 @@ const POLICY_PERCENT: u64 = 10;
 const SAME_CONTENT: u64 = 3;
 /// Recipients refused in a row, and their domains: the relay refuses everybody.
 const RUN: (u64, usize) = (20, 3);
-/// Final replies lost, and percent of the latest transmissions.
-pub(crate) const DOUBTS: u64 = 5;
-pub(crate) const DOUBT_PERCENT: u64 = 1;
 /// Refusals by policy of one domain, in all or in percent.
 const DOMAIN: (u64, u64) = (20, 5);
 
@@ -92,11 +89,10 @@ impl fmt::Display for Brake {
 /// The brake that an issue's answers pull, if they do.
 pub fn brakes(tally: &Tally) -> Option<Brake> {
     let answers = tally.answers;
-    let doubts = tally.doubts();
-    if doubts >= DOUBTS && over(doubts, DOUBT_PERCENT, tally.transmissions()) {
+    if tally.doubts.are_too_many() {
         return Some(Brake::Doubts {
-            doubts,
-            transmissions: tally.transmissions(),
+            doubts: tally.doubts.doubts(),
+            transmissions: tally.doubts.transmissions(),
         });
     }
     if tally.run.refusals >= RUN.0 && tally.run.domains.len() >= RUN.1 {

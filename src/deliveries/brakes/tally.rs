@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::id::IssueId;
 use crate::smtp::class::Class;
+use crate::smtp::doubts::Doubts;
 
 /// Domains and replies that are remembered, at most: those of an issue that goes wrong are few.
 const MOST_KEYS: usize = 200;
-/// Half of the transmissions that doubts are measured against.
-const HALF_WINDOW: u64 = 250;
 
 /// What an attempt at a digest was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +74,8 @@ pub struct Tally {
     pub alarmed: BTreeSet<String>,
     /// Recipients refused in a row.
     pub run: Run,
-    recent: Window,
+    /// The latest messages, and whose final reply was lost.
+    pub doubts: Doubts,
     accepted_at: Option<Timestamp>,
 }
 
@@ -98,30 +98,17 @@ pub struct Run {
     from: Option<Timestamp>,
 }
 
-/// The latest transmissions, in two halves: the older one goes when the newer one is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Window {
-    newer: Half,
-    older: Half,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Half {
-    transmissions: u64,
-    doubts: u64,
-}
-
 impl Tally {
     /// Adds one answer.
     pub fn count(&mut self, answer: &Answer, at: Timestamp) {
         match &answer.said {
             Said::Accepted => {
                 self.answered(&answer.domain);
-                self.transmitted(0, at);
+                self.transmitted(false, at);
             }
             Said::Deferred { transmitted } => {
                 if *transmitted {
-                    self.transmitted(0, at);
+                    self.transmitted(false, at);
                 }
             }
             Said::Refused {
@@ -131,13 +118,13 @@ impl Tally {
             } => {
                 self.answered(&answer.domain);
                 if *transmitted {
-                    self.transmitted(0, at);
+                    self.transmitted(false, at);
                 } else {
                     self.run.add(&answer.domain, at);
                 }
                 self.refused(*class, &answer.domain, reply);
             }
-            Said::Lost => self.transmitted(1, at),
+            Said::Lost => self.transmitted(true, at),
         }
     }
 
@@ -149,10 +136,10 @@ impl Tally {
     }
 
     /// A message was written to its end, so its recipient had been accepted.
-    fn transmitted(&mut self, doubts: u64, at: Timestamp) {
+    fn transmitted(&mut self, is_doubt: bool, at: Timestamp) {
         self.run = Run::default();
         self.accepted_at = Some(at);
-        self.recent.add(doubts);
+        self.doubts.transmitted(is_doubt);
     }
 
     fn refused(&mut self, class: Class, domain: &str, reply: &str) {
@@ -175,16 +162,6 @@ impl Tally {
         }
     }
 
-    /// Messages of late whose final reply was lost.
-    pub fn doubts(&self) -> u64 {
-        self.recent.newer.doubts + self.recent.older.doubts
-    }
-
-    /// Messages of late that were written to their end.
-    pub fn transmissions(&self) -> u64 {
-        self.recent.newer.transmissions + self.recent.older.transmissions
-    }
-
     /// What several workers heard together. Of the refusals in a row those count that no worker's success came after.
     pub fn together(tallies: &[Self]) -> Self {
         let mut all = Self::default();
@@ -201,8 +178,7 @@ impl Tally {
                 sum.policy += tally.policy;
             }
             all.alarmed.extend(one.alarmed.iter().cloned());
-            all.recent.newer.sum(one.recent.newer);
-            all.recent.older.sum(one.recent.older);
+            all.doubts.add(&one.doubts);
             let others = tallies.iter().enumerate().filter(|(at, _)| *at != index);
             let success = others.filter_map(|(_, other)| other.accepted_at).max();
             if one.run.from.is_some_and(|from| Some(from) >= success) {
@@ -221,22 +197,5 @@ impl Run {
             self.domains.insert(domain.to_owned());
         }
         self.from.get_or_insert(at);
-    }
-}
-
-impl Window {
-    fn add(&mut self, doubts: u64) {
-        if self.newer.transmissions >= HALF_WINDOW {
-            self.older = std::mem::take(&mut self.newer);
-        }
-        self.newer.transmissions += 1;
-        self.newer.doubts += doubts;
-    }
-}
-
-impl Half {
-    fn sum(&mut self, other: Self) {
-        self.transmissions += other.transmissions;
-        self.doubts += other.doubts;
     }
 }

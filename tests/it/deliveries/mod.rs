@@ -4,6 +4,8 @@ mod senders;
 
 /// What operators, chunks and notices do after a reader has left.
 mod after_goodbye;
+/// What makes an issue stop by itself.
+mod brakes;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
 /// Random histories against the promises.

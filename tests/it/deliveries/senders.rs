@@ -44,7 +44,7 @@ impl Press {
         self.sender_of(server, 4, drain).await
     }
 
-    async fn sender_of(
+    pub(crate) async fn sender_of(
         &self,
         server: &SmtpServer,
         max_connections: usize,
