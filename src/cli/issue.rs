@@ -6,12 +6,14 @@ use clap::Subcommand;
 use super::context::Context;
 use super::exit::{Code, Refused, UsageError};
 use super::operate;
+use super::relay;
 use super::send::words;
 use super::table::Table;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::deliveries::brakes;
 use crate::deliveries::operate::counts;
+use crate::deliveries::relays::RelayRow;
 use crate::id::IssueId;
 use crate::issues::{Issue, release, store};
 use crate::newsletters::slots::{self, Outcome};
@@ -170,10 +172,18 @@ async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
     let counts = counts(&app.db, id).await?;
     let refusing = brakes::refusing_domains(&app.db, id).await?;
     let pauses = brakes::pauses(&app.db, id).await?;
+    let relays = relay::standing(app).await?;
+    let waits_for_relays = issue.state.is_open();
+    let troubles: Vec<_> = relays
+        .iter()
+        .filter(|_| waits_for_relays)
+        .filter_map(RelayRow::trouble)
+        .collect();
     if context.terminal.json {
         let mut value = shown(&issue);
         value["deliveries"] = serde_json::json!(counts);
         value["pauses"] = serde_json::json!(pauses);
+        value["relays"] = serde_json::json!(relays);
         value["domains_that_refuse"] = refusing
             .iter()
             .map(|(domain, of)| serde_json::json!({"domain": domain, "policy": of.policy, "answers": of.answers}))
@@ -196,6 +206,9 @@ async fn show(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
         "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
         issue.cadences.0, issue.candidates, issue.queued, issue.excluded
     ));
+    for trouble in troubles {
+        context.terminal.say(&format!("{trouble}."));
+    }
     for pause in pauses {
         context.terminal.say(&format!(
             "It was paused at {}: {}. It went on at {}: {}.",

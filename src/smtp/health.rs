@@ -55,6 +55,7 @@ pub(crate) struct Record {
     protocol_errors: u32,
     data_after_refusal: u32,
     doubts: Doubts,
+    unusable_since: Option<Timestamp>,
 }
 
 impl Record {
@@ -66,12 +67,14 @@ impl Record {
             protocol_errors: 0,
             data_after_refusal: 0,
             doubts: Doubts::default(),
+            unusable_since: None,
         }
     }
 
     /// A message was answered for, or a recipient: the relay works.
     pub(crate) fn works(&mut self) {
         self.health = Health::Ok;
+        self.unusable_since = None;
         self.rests = 0;
         self.losses = 0;
     }
@@ -97,12 +100,19 @@ impl Record {
         }
         self.rests = self.rests.saturating_add(1);
         self.losses = 0;
+        self.unusable_since.get_or_insert(now);
         self.health = Health::BackingOff { until, reason };
     }
 
     pub(crate) fn halt(&mut self, now: Timestamp, reason: String) {
         let until = now + HALTED_RETRY;
+        self.unusable_since.get_or_insert(now);
         self.health = Health::Halted { until, reason };
+    }
+
+    /// Since when nothing went through it.
+    pub(crate) fn unusable_since(&self) -> Option<Timestamp> {
+        self.unusable_since
     }
 
     /// A message was written to its end. A relay that falls silent after too many of them is halted.

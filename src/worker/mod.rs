@@ -3,6 +3,7 @@
 //! The scheduler looks, once a second, at what the time asks for; the sender sends. Neither holds any state that the
 //! database does not have: a process that dies is followed by another that goes on.
 
+mod pacer;
 mod queue;
 mod seat;
 

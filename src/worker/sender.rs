@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::pacer::Pacer;
 use super::queue::Queue;
 use super::seat::Seat;
 use crate::app::App;
@@ -21,10 +22,11 @@ use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
 use crate::deliveries::worker::Worker;
 use crate::deliveries::writer::Ledger;
-use crate::deliveries::{Leases, brakes, finish, recover};
+use crate::deliveries::{Leases, brakes, finish, recover, relays};
 use crate::id::Entropy;
 use crate::smtp::channel::Channel;
-use crate::smtp::relay::Health;
+use crate::smtp::health::Health;
+use crate::smtp::route::Standing;
 
 /// Rows of one claim, and rows that wait in the process: enough to keep the lines busy while the next are claimed.
 const CLAIM: usize = 500;
@@ -104,13 +106,23 @@ impl Default for Pace {
 pub struct Sender {
     parts: Parts,
     ledger: Ledger,
+    pacer: Arc<Pacer>,
+    /// How the relays stood when it was written down last.
+    noted: Mutex<Vec<Standing>>,
 }
 
 impl Sender {
     /// A sender that has not begun.
     pub fn new(parts: Parts) -> Self {
         let ledger = Ledger::new(parts.db.clone(), parts.clock.clone(), parts.leases);
-        Self { parts, ledger }
+        let allowances = parts.channel.allowances();
+        let pacer = Pacer::new(parts.db.clone(), parts.clock.clone(), allowances);
+        Self {
+            parts,
+            ledger,
+            pacer: Arc::new(pacer),
+            noted: Mutex::default(),
+        }
     }
 
     /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
@@ -138,6 +150,7 @@ impl Sender {
             let seat = Seat {
                 queue: queue.clone(),
                 channel: self.parts.channel.clone(),
+                pacer: self.pacer.clone(),
                 worker: self.parts.worker.clone(),
                 sending: self.sending(&give_up),
             };
@@ -170,7 +183,7 @@ impl Sender {
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().into(),
+            channel: self.parts.channel.clone(),
             give_up: give_up.clone(),
         }
     }
@@ -238,11 +251,12 @@ impl Sender {
             limit,
             suspects,
         };
+        let ticket = self.ledger.ticket();
         let mut claimed = 0;
         if claim::notices_wait(db, terms.now).await? {
             let notices = claim::notices(db, &self.parts.mailroom, terms).await?;
             claimed += notices.len();
-            queue.push(notices);
+            queue.push(notices, ticket);
         }
         if claimed >= limit || queue.load() > self.parts.channel.max_lines() + AHEAD {
             return Ok(claimed);
@@ -258,7 +272,7 @@ impl Sender {
         };
         let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
         claimed += digests.len();
-        queue.push(digests);
+        queue.push(digests, ticket);
         Ok(claimed)
     }
 
@@ -317,8 +331,18 @@ impl Sender {
         if let Err(error) = brakes::check_all(db, self.parts.worker.id(), now).await {
             tracing::error!(error = %error, "The brakes cannot be looked at now");
         }
+        self.note_relays().await;
         if let Err(error) = finish::finish_issues(db, now).await {
             tracing::error!(error = %error, "Issues cannot be finished now");
+        }
+    }
+
+    async fn note_relays(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        let standings = self.parts.channel.standings();
+        let mut noted = self.noted.lock().await;
+        if let Err(error) = relays::note(db, &standings, &mut noted, now).await {
+            tracing::error!(error = %error, "How the relays stand cannot be written down now");
         }
     }
 

@@ -60,13 +60,14 @@ pub(super) async fn record<'s>(
     Ok(())
 }
 
-/// Pauses the issue if its answers pull a brake, and tells the operator of domains that refuse by policy.
+/// Pauses the issue if its answers pull a brake, and tells the operator of domains that refuse by policy. Whether a brake
+/// is pulled.
 pub(super) async fn check(
     db: &Db,
     issue: IssueId,
     worker: WorkerId,
     now: Timestamp,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let tally = so_far(db, issue).await?;
     let news: Vec<_> = alarms(&tally)
         .filter(|(domain, _)| !tally.alarmed.contains(*domain))
@@ -79,12 +80,16 @@ pub(super) async fn check(
         );
     }
     let brake = brakes(&tally);
-    if brake.is_none() && news.is_empty() {
-        return Ok(());
+    let is_pulled = brake.is_some();
+    if !is_pulled && news.is_empty() {
+        return Ok(false);
     }
     let domains = news.into_iter().map(|(domain, _)| domain).collect();
-    db.write(move |tx| Box::pin(async move { act(tx, (issue, worker), brake, domains, now).await }))
-        .await
+    db.write(move |tx| {
+        Box::pin(async move { act(tx, (issue, worker), brake, domains, now).await })
+    })
+    .await?;
+    Ok(is_pulled)
 }
 
 async fn act(

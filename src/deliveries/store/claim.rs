@@ -25,7 +25,7 @@ const CLAIM_DIGESTS_SQLITE: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $3)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 const CLAIM_DIGESTS_POSTGRES: &str =
     "UPDATE deliveries SET state = 'claimed', owner = $4, attempt = attempt + 1
      WHERE id IN (SELECT d.id FROM deliveries AS d
@@ -36,7 +36,7 @@ const CLAIM_DIGESTS_POSTGRES: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 
 const CLAIM_NOTICES_SQLITE: &str =
     "UPDATE deliveries SET state = 'claimed', owner = $3, attempt = attempt + 1
@@ -46,7 +46,7 @@ const CLAIM_NOTICES_SQLITE: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $2)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 const CLAIM_NOTICES_POSTGRES: &str =
     "UPDATE deliveries SET state = 'claimed', owner = $3, attempt = attempt + 1
      WHERE id IN (SELECT d.id FROM deliveries AS d
@@ -55,7 +55,7 @@ const CLAIM_NOTICES_POSTGRES: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $2 FOR UPDATE OF d SKIP LOCKED)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 
 // The mark would find out too, but by then an envelope has been written for nothing.
 const SKIP_LEFT: &str =

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::one_mark::mark_or_skip;
+use super::one_mark::{One, mark_or_skip};
+use super::stops::Stops;
 use super::{MOST, Mark, Marked, Operation, Record};
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     pub(super) leases: Leases,
     /// Results that could not be stored yet.
     pub(super) unstored: Arc<AtomicUsize>,
+    pub(super) stops: Arc<Stops>,
 }
 
 /// What one transaction writes.
@@ -92,13 +94,17 @@ impl Writer {
 
     async fn mark_alone(self, mark: Mark, answer: oneshot::Sender<sqlx::Result<Marked>>) {
         let times = self.times();
-        let marked = self
+        let issue = mark.ready.claimed.issue_id;
+        let one = self
             .db
             .write(move |tx| {
                 Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
             })
             .await;
-        send(answer, marked);
+        if let (Ok(One::IssueWaits), Some(issue)) = (&one, issue) {
+            self.stops.stop(issue);
+        }
+        send(answer, one.map(One::marked));
     }
 
     async fn write_alone(self, operation: Operation) {
@@ -137,14 +143,22 @@ impl Writer {
     /// Gives those that were marked.
     async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
         let suspects = group.suspects();
+        let paused = group.paused();
         let marked = self
             .db
             .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
             .await?;
+        for issue in paused {
+            self.stops.stop(issue);
+        }
         // before anything else is marked: what leaves after a brake's commit is what is on the wire already
         for (issue, worker) in suspects {
-            if let Err(error) = brakes::check(&self.db, issue, worker, times.now).await {
-                tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+            match brakes::check(&self.db, issue, worker, times.now).await {
+                Ok(true) => self.stops.stop(issue),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+                }
             }
         }
         Ok(marked)
@@ -188,6 +202,13 @@ impl Group {
         let all = self.settlements.iter().chain(&self.refusals);
         brakes::record(tx, all, &ended).await?;
         Ok(marked)
+    }
+
+    /// Issues that it pauses.
+    fn paused(&self) -> BTreeSet<IssueId> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
+            .collect()
     }
 
     /// Issues whose answers may pull a brake, and who heard them.

@@ -15,12 +15,31 @@ use crate::deliveries::{Kind, Reason};
 /// How long a notice waits that may not be sent as what it was claimed.
 const NOTICE_AGAIN: Duration = Duration::from_secs(5);
 
+/// What became of one mark.
+pub(super) enum One {
+    /// It was made, or not for a reason of its own row.
+    Row(Marked),
+    /// It was not made, and nothing of its issue will be for now.
+    IssueWaits,
+}
+
+impl One {
+    pub(super) fn marked(self) -> Marked {
+        match self {
+            Self::Row(marked) => marked,
+            Self::IssueWaits => Marked::No,
+        }
+    }
+}
+
 /// Why a mark was not made.
 enum WhyNot {
     /// The row ends.
     Skip(Reason),
     /// The row waits: what stands in the way may go.
     Wait,
+    /// Its whole issue waits: it is paused.
+    IssueWaits,
 }
 
 /// Marks, or skips, or lets wait.
@@ -29,18 +48,22 @@ pub(super) async fn mark_or_skip(
     ready: &Ready,
     relay: &str,
     times: Times,
-) -> sqlx::Result<Marked> {
+) -> sqlx::Result<One> {
     let claimed = &ready.claimed;
     let why_not = match forbids(tx, ready, times.now).await? {
         None if mark::mark(tx, claimed, relay, times).await? => {
-            return Ok(Marked::Yes {
+            return Ok(One::Row(Marked::Yes {
                 until: times.lease_until,
-            });
+            }));
         }
         None => WhyNot::Wait,
         Some(why_not) => why_not,
     };
     match why_not {
+        WhyNot::IssueWaits => {
+            settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            return Ok(One::IssueWaits);
+        }
         WhyNot::Wait => {
             // A notice is decided about anew at its next claim, which may come to the same: not at once.
             let wait = match claimed.issue_id {
@@ -59,7 +82,7 @@ pub(super) async fn mark_or_skip(
             }
         }
     }
-    Ok(Marked::No)
+    Ok(One::Row(Marked::No))
 }
 
 /// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,
@@ -72,7 +95,7 @@ async fn forbids(tx: &mut Tx<'_>, ready: &Ready, now: Timestamp) -> sqlx::Result
             Some((state, _)) if state == "cancelled" => {
                 return Ok(Some(WhyNot::Skip(Reason::Cancelled)));
             }
-            Some(_) | None => return Ok(Some(WhyNot::Wait)),
+            Some(_) | None => return Ok(Some(WhyNot::IssueWaits)),
         }
     }
     let needs_subscription = match claimed.kind {

@@ -12,7 +12,7 @@ use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
 /// Connections of a sender in these tests.
-const CONNECTIONS: i64 = 4;
+const CONNECTIONS: usize = 4;
 
 /// A sending issue for readers in three domains.
 async fn issue(app: &TestApp, count: usize) -> (Press, Vec<Reader>, Edition) {
@@ -56,14 +56,14 @@ db_test!(
         sender.run_until_idle().await;
         let why = why_paused(&press, &edition).await;
         assert!(why.contains("addresses do not exist"), "{why}");
-        let answers = brakes::so_far(&press.db, edition.issue)
-            .await
-            .unwrap()
-            .answers;
-        let at_the_brake: i64 = why.split_whitespace().nth(2).unwrap().parse().unwrap();
-        assert!(at_the_brake >= 100);
-        let more = i64::try_from(answers).unwrap() - at_the_brake;
-        assert!((0..=CONNECTIONS).contains(&more), "{more} more mails left");
+        // "17 of 101 addresses do not exist"
+        let mut numbers = why
+            .split_whitespace()
+            .filter_map(|word| word.parse::<usize>().ok());
+        let (refused, answers) = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert!(answers >= 100);
+        let more = server.accepted().len() - (answers - refused);
+        assert!(more <= CONNECTIONS, "{more} more mails left");
         let found = counts(&press, edition.issue).await;
         assert_eq!(found.pending + found.sent + found.failed, 180);
         assert!(found.pending > 50);
@@ -122,7 +122,7 @@ db_test!(
             "{why}"
         );
         let failed = counts(&press, edition.issue).await.failed;
-        assert!((3..=3 + CONNECTIONS).contains(&failed), "{failed} failed");
+        assert!((3..=7).contains(&failed), "{failed} failed");
     }
 );
 
@@ -138,7 +138,7 @@ db_test!(
         let why = why_paused(&press, &edition).await;
         assert!(why.contains("in a row were refused, in 3 domains"), "{why}");
         let failed = counts(&press, edition.issue).await.failed;
-        assert!((20..=20 + CONNECTIONS).contains(&failed), "{failed} failed");
+        assert!((20..=24).contains(&failed), "{failed} failed");
     }
 );
 

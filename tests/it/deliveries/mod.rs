@@ -6,6 +6,8 @@ mod senders;
 mod after_goodbye;
 /// What makes an issue stop by itself.
 mod brakes;
+/// Several relays: whose turn it is, and what is said of those that fail.
+mod failover;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
 /// Random histories against the promises.
@@ -14,6 +16,8 @@ mod machine;
 mod notices;
 /// Pause, resume, cancel, retry, decide.
 mod operate;
+/// Relays that may not be used faster than they allow.
+mod pace;
 /// Workers that die, sleep or are stopped, and replies that come late.
 mod recovery;
 /// What replies and losses do to a row.

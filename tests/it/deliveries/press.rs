@@ -174,9 +174,13 @@ impl Press {
     }
 
     pub(crate) async fn readers(&self, count: usize) -> Vec<Reader> {
+        self.readers_at("example.org", count).await
+    }
+
+    pub(crate) async fn readers_at(&self, domain: &str, count: usize) -> Vec<Reader> {
         let mut readers = Vec::new();
         for number in 0..count {
-            readers.push(self.reader(&format!("reader{number}@example.org")).await);
+            readers.push(self.reader(&format!("reader{number}@{domain}")).await);
         }
         readers
     }
