@@ -93,6 +93,12 @@ pub(super) fn describe(preview: &Preview, terminal: &Terminal) -> anyhow::Result
         readers(preview.nothing_for),
         preview.paused
     ));
+    if preview.waiting > 0 {
+        terminal.say(&format!(
+            "{} more: an older issue is still on its way to them, and what is new comes with the issue after it.",
+            readers(preview.waiting)
+        ));
+    }
     Ok(())
 }
 
@@ -119,6 +125,7 @@ pub(super) fn shown(preview: &Preview) -> serde_json::Value {
         "recipients": preview.recipients,
         "nothing_for": preview.nothing_for,
         "paused": preview.paused,
+        "waiting": preview.waiting,
         "articles": articles.collect::<Vec<_>>(),
         "variants": variants.collect::<Vec<_>>(),
     })

@@ -22,6 +22,8 @@ use crate::support::{Engine, TestApp};
 mod articles;
 /// Which slots make an issue, and that each makes one.
 mod calendar;
+/// Every article, every reader: each once, whatever happens on the way.
+mod season;
 
 /// How a scene begins.
 struct Setup {
@@ -93,7 +95,8 @@ impl Scene {
     async fn close(self) {
         self.work().await;
         let open: Vec<_> = self.app.rows_of("delivery").await;
-        let ended = |row: &String| row.contains(" sent ") || row.contains(" skipped ");
+        let ends = [" sent ", " skipped ", " failed expired"];
+        let ended = |row: &String| ends.iter().any(|end| row.contains(end));
         assert!(open.iter().all(ended), "the queue is idle: {open:?}");
         assert!(self.relay.accepted().len() > 1, "mails came");
         self.web.stop().await;
