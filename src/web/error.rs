@@ -132,11 +132,10 @@ impl AppError {
     /// What a program may be told beyond the kind; nothing about us.
     pub(super) fn detail(&self) -> Option<String> {
         match self {
-            Self::Malformed(what) => Some((*what).to_owned()),
+            Self::Malformed(what) | Self::NotReady(what) => Some((*what).to_owned()),
             Self::TooLarge { limit } => Some(format!("The body may have {limit} bytes.")),
             Self::Forbidden { scope } => Some(format!("The token needs the scope {scope}.")),
             Self::Conflict(what) => Some(what.clone()),
-            Self::NotReady(what) => Some((*what).to_owned()),
             Self::NotFound
             | Self::MethodNotAllowed
             | Self::UnsupportedType

@@ -80,6 +80,7 @@ impl Web {
     }
 
     /// The same in one process with a worker: it is ready only while the worker lives.
+    #[must_use]
     pub fn beside(self, worker: Pulse) -> Self {
         Self {
             worker: Some(worker),

@@ -57,12 +57,13 @@ impl Scene {
     }
 
     fn publish(&self, titles: &[&str]) {
-        let items: String = titles
+        let items: Vec<String> = titles
             .iter()
             .map(|title| {
                 format!("<item><title>{title}</title><link>https://site.example/{title}</link><guid>{title}</guid></item>")
             })
             .collect();
+        let items = items.concat();
         let feed =
             format!("<rss version='2.0'><channel><title>Site</title>{items}</channel></rss>");
         self.site.set("/feed", Answer::ok(feed));
