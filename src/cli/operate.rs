@@ -100,9 +100,10 @@ pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyh
 
 pub(super) async fn resume(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
     let issue = find(app, id).await?;
+    let expires_at = app.clock.now() + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(move |tx| Box::pin(async move { operate::resume(tx, id).await }))
+        .write(move |tx| Box::pin(async move { operate::resume(tx, id, expires_at).await }))
         .await?;
     changed(resumed, &format!("issue {} was not paused", issue.number))?;
     context
@@ -237,9 +238,10 @@ pub(super) async fn resume_all(args: &ResumeAllArgs, context: &Context) -> anyho
         let question = "Is this the one instance that may send, and shall it?";
         context.terminal.confirm(question, args.yes)?;
     }
+    let expires_at = app.clock.now() + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
+        .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
         .await?;
     changed(resumed, "sending was not paused")?;
     context.terminal.say("Sending goes on.");

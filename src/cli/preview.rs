@@ -1,4 +1,5 @@
-//! `paperround preview`: what the next issue would be. Sends nothing.
+//! `paperround preview`: what the next issue would be. Sends nothing and makes no issue. The feeds are read first, as
+//! before a real issue: without that it would show less than what goes out.
 
 use anyhow::Context as _;
 
@@ -34,6 +35,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
     let newsletter = context
         .newsletter(&app, args.manual.newsletter.as_deref())
         .await?;
+    Manual::catch_up(&app, &newsletter, &context.terminal).await?;
     let new = args.manual.issue(&app, &newsletter, true);
     let preview = preview(&app, &Renderer::of(&app), &new)
         .await

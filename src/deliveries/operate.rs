@@ -115,8 +115,15 @@ pub async fn pause(
 }
 
 /// Lets a paused issue go on where it was. `false` when it was not paused.
-pub async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<bool> {
-    operate::resume(tx, issue).await
+///
+/// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
+/// lets it grow old.
+pub async fn resume(tx: &mut Tx<'_>, issue: IssueId, expires_at: Timestamp) -> sqlx::Result<bool> {
+    let resumed = operate::resume(tx, issue).await?;
+    if resumed {
+        operate::renew(tx, issue, expires_at).await?;
+    }
+    Ok(resumed)
 }
 
 /// Cancels an issue, for good: from this commit on nothing of it is marked. `false` when it is over already.
@@ -143,8 +150,15 @@ pub async fn pause_sending(tx: &mut Tx<'_>, reason: &str, now: Timestamp) -> sql
 }
 
 /// Lets sending go on. `false` when it was not paused.
-pub async fn resume_sending(tx: &mut Tx<'_>) -> sqlx::Result<bool> {
-    operate::resume_sending(tx).await
+///
+/// As for one issue, digests and welcomes that wait have until `expires_at`. Confirmations do not: they end with the
+/// link that they carry.
+pub async fn resume_sending(tx: &mut Tx<'_>, expires_at: Timestamp) -> sqlx::Result<bool> {
+    let resumed = operate::resume_sending(tx).await?;
+    if resumed {
+        operate::renew_all(tx, expires_at).await?;
+    }
+    Ok(resumed)
 }
 
 /// Whether all sending is paused.

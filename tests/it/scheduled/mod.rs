@@ -20,6 +20,8 @@ use crate::support::{Engine, TestApp};
 
 /// Which articles come in which issue.
 mod articles;
+/// Sites that do not answer.
+mod beside;
 /// Which slots make an issue, and that each makes one.
 mod calendar;
 /// Every article, every reader: each once, whatever happens on the way.
@@ -179,10 +181,14 @@ impl Scene {
 }
 
 async fn newsletter(app: &TestApp, setup: &Setup) -> Newsletter {
+    newsletter_named(app, setup, "world").await
+}
+
+async fn newsletter_named(app: &TestApp, setup: &Setup, slug: &str) -> Newsletter {
     let (time, zone) = (setup.time.parse().unwrap(), setup.zone.parse().unwrap());
     let calendar = Calendar::new("all".parse().unwrap(), time, zone);
     let new = NewNewsletter {
-        slug: "world".parse().unwrap(),
+        slug: slug.parse().unwrap(),
         name: "World".to_owned(),
         description: String::new(),
         from_name: "World".to_owned(),
