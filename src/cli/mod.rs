@@ -87,7 +87,7 @@ enum Command {
     /// One reader: what they got and why
     #[command(subcommand)]
     Subscriber(subscriber::Command),
-    /// Show what the next issue would be; sends nothing
+    /// Read the feeds and show what the next issue would be; sends nothing and makes no issue
     Preview(preview::Args),
     /// Send an issue now
     Send(send::Args),

@@ -110,10 +110,13 @@ pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyh
 
 pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> anyhow::Result<()> {
     let (issue, now) = (find(app, args.id).await?, app.clock.now());
+    let expires_at = now + app.config.delivery.give_up_after;
     let resumed = app
         .db
         .write(move |tx| {
-            Box::pin(async move { operate::resume(tx, args.id, &args.reason, now).await })
+            Box::pin(
+                async move { operate::resume(tx, args.id, &args.reason, now, expires_at).await },
+            )
         })
         .await?;
     changed(resumed, &format!("issue {} was not paused", issue.number))?;
@@ -249,9 +252,10 @@ pub(super) async fn resume_all(args: &ResumeAllArgs, context: &Context) -> anyho
         let question = "Is this the one instance that may send, and shall it?";
         context.terminal.confirm(question, args.yes)?;
     }
+    let expires_at = app.clock.now() + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
+        .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
         .await?;
     changed(resumed, "sending was not paused")?;
     context.terminal.say("Sending goes on.");

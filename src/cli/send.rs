@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Send without asking
     #[arg(long)]
     yes: bool,
-    /// Say what would go to how many, and stop
+    /// Say what would go to how many, and stop; as `preview`, it reads the feeds first
     #[arg(long)]
     dry_run: bool,
     /// Stop once the mails are made: `paperround issue release` sends them
@@ -55,6 +55,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
             newsletter.slug.to_string(),
         )));
     }
+    Manual::catch_up(&app, &newsletter, terminal).await?;
     let new = args.manual.issue(&app, &newsletter, !args.draft);
     let preview = preview(&app, &Renderer::of(&app), &new)
         .await

@@ -114,17 +114,21 @@ pub async fn pause(
     settle::pause_issue(tx, issue, reason, now).await
 }
 
-/// Lets a paused issue go on where it was, and writes down why. The brakes count anew: what they have seen does not
-/// pause it again. `false` when it was not paused.
+/// Lets a paused issue go on where it was, and writes down why. `false` when it was not paused.
+///
+/// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
+/// lets it grow old; and the brakes count anew, so that what they have seen does not pause it again.
 pub async fn resume(
     tx: &mut Tx<'_>,
     issue: IssueId,
     reason: &str,
     now: Timestamp,
+    expires_at: Timestamp,
 ) -> sqlx::Result<bool> {
     brakes::remember_pause(tx, issue, reason, now).await?;
     let resumed = operate::resume(tx, issue).await?;
     if resumed {
+        operate::renew(tx, issue, expires_at).await?;
         brakes::clear(tx, issue).await?;
     }
     Ok(resumed)
@@ -154,8 +158,15 @@ pub async fn pause_sending(tx: &mut Tx<'_>, reason: &str, now: Timestamp) -> sql
 }
 
 /// Lets sending go on. `false` when it was not paused.
-pub async fn resume_sending(tx: &mut Tx<'_>) -> sqlx::Result<bool> {
-    operate::resume_sending(tx).await
+///
+/// As for one issue, digests and welcomes that wait have until `expires_at`. Confirmations do not: they end with the
+/// link that they carry.
+pub async fn resume_sending(tx: &mut Tx<'_>, expires_at: Timestamp) -> sqlx::Result<bool> {
+    let resumed = operate::resume_sending(tx).await?;
+    if resumed {
+        operate::renew_all(tx, expires_at).await?;
+    }
+    Ok(resumed)
 }
 
 /// Whether all sending is paused.

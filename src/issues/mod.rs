@@ -21,6 +21,7 @@ pub mod preview;
 pub mod release;
 pub mod render;
 pub mod store;
+mod unsent;
 mod walk;
 
 use sqlx::types::Json;

@@ -10,6 +10,12 @@ use crate::id::{DeliveryId, IssueId, SubscriptionId};
 use crate::write_db;
 
 const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL WHERE id = $1 AND paused_at IS NOT NULL";
+// `state IN (...)` repeats the index's predicate
+const RENEW: &str = "UPDATE deliveries SET expires_at = $2
+     WHERE issue_id = $1 AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $2";
+const RENEW_ALL: &str = "UPDATE deliveries SET expires_at = $1
+     WHERE state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $1
+       AND kind IN ('digest', 'welcome')";
 const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, finished_at = $2
      WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
 const SEND_AGAIN: &str =
@@ -45,6 +51,32 @@ pub(in crate::deliveries) async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sq
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// What is open of an issue has until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    expires_at: Timestamp,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(RENEW)
+        .bind(issue)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+/// What is open, but for what ends with a link of its own, has until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew_all(
+    tx: &mut Tx<'_>,
+    expires_at: Timestamp,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(RENEW_ALL)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(drop))
 }
 
 pub(in crate::deliveries) async fn cancel(

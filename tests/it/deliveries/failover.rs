@@ -7,7 +7,7 @@ use super::senders::leases;
 use super::{Edition, Press};
 use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
-use crate::support::{TestApp, db_test};
+use crate::support::{Program, TestApp, db_test};
 
 async fn issue(app: &TestApp, readers: usize) -> (Press, Edition) {
     let press = Press::new(app).await;
@@ -191,3 +191,55 @@ db_test!(each_relay_keeps_its_own_pace, async |app: &TestApp| {
         (3, 3)
     );
 });
+
+db_test!(
+    a_paused_issue_and_a_relay_that_rests_are_named_at_every_front_door,
+    [
+        ("smtp.url", "smtp://relay.example.org"),
+        ("smtp.rate", "14")
+    ],
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 2).await;
+        let server = SmtpServer::start().await;
+        is_busy(&server);
+        let sender = press
+            .sender_along(&[("relay.example.org", &server, None)])
+            .await;
+        sender.run_until_idle().await;
+        let trouble = "Relay relay.example.org rests until";
+        let site = app.serve().await;
+        let ready = site.get("/readyz").await;
+        let body = &ready.assert_status(200).body;
+        assert!(
+            body.starts_with("ok\n") && body.contains(trouble) && body.contains("421 4.3.2 busy"),
+            "{body}"
+        );
+        site.stop().await;
+        let program = Program::of(app)
+            .with("PAPERROUND_SMTP__URL", "smtp://relay.example.org")
+            .with("PAPERROUND_SMTP__RATE", "14");
+        let id = edition.issue.to_string();
+        let list = program.run(&["relay", "list"]).expect(0).out;
+        assert!(
+            list.contains(trouble) && list.contains("14/s, 1 at once"),
+            "{list}"
+        );
+        let show = program.run(&["issue", "show", &id]).expect(0).err;
+        assert!(show.contains(trouble), "{show}");
+
+        press.pause(edition.issue).await;
+        let list = program.run(&["issue", "list"]).expect(0).out;
+        assert!(
+            list.contains("sending, paused") && list.contains("by hand"),
+            "{list}"
+        );
+        program.run(&["issue", "resume", &id]).expect(2);
+        let resume = ["issue", "resume", &id, "--reason", "the relay was mended"];
+        program.run(&resume).expect(0);
+        let show = program.run(&["issue", "show", &id]).expect(0).err;
+        assert!(
+            show.contains("by hand") && show.contains("the relay was mended"),
+            "{show}"
+        );
+    }
+);

@@ -18,6 +18,8 @@ mod notices;
 mod operate;
 /// Relays that may not be used faster than they allow.
 mod pace;
+/// Long pauses, which let nothing grow old.
+mod pausing;
 /// Workers that die, sleep or are stopped, and replies that come late.
 mod recovery;
 /// What replies and losses do to a row.

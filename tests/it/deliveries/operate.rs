@@ -66,20 +66,12 @@ db_test!(
     async |app: &TestApp| {
         let press = Press::new(app).await;
         let (_, notice) = press.sign_up("ada@example.org").await;
-        let now = press.now();
-        let paused = press
-            .write(move |tx| {
-                Box::pin(async move { operate::pause_sending(tx, "restored", now).await })
-            })
-            .await;
-        assert!(paused && operate::sending_is_paused(&press.db).await.unwrap());
+        press.pause_sending().await;
         let server = SmtpServer::start().await;
         let sender = press.sender(&server).await;
         sender.run_until_idle().await;
         assert_eq!(press.state(notice).await, State::Pending);
-        press
-            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
-            .await;
+        press.resume_sending().await;
         sender.run_until_idle().await;
         assert_eq!(press.state(notice).await, State::Sent);
     }

@@ -415,8 +415,31 @@ impl Press {
 
     pub(crate) async fn resume(&self, issue: IssueId) {
         let now = self.now();
+        let expires_at = now + Duration::from_hours(48);
         self.write(move |tx| {
-            Box::pin(async move { operate::resume(tx, issue, "mended", now).await.map(drop) })
+            Box::pin(async move {
+                operate::resume(tx, issue, "mended", now, expires_at)
+                    .await
+                    .map(drop)
+            })
+        })
+        .await;
+    }
+
+    pub(crate) async fn pause_sending(&self) {
+        let now = self.now();
+        let paused = self
+            .write(move |tx| {
+                Box::pin(async move { operate::pause_sending(tx, "by hand", now).await })
+            })
+            .await;
+        assert!(paused && operate::sending_is_paused(&self.db).await.unwrap());
+    }
+
+    pub(crate) async fn resume_sending(&self) {
+        let expires_at = self.now() + Duration::from_hours(48);
+        self.write(move |tx| {
+            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
         })
         .await;
     }

@@ -14,20 +14,13 @@ impl Machine {
         if self.all_is_paused {
             self.let_everything_go_on(press).await;
         } else if self.random.random_ratio(1, 3) {
-            let now = press.now();
-            press
-                .write(move |tx| {
-                    Box::pin(async move { operate::pause_sending(tx, "by hand", now).await })
-                })
-                .await;
+            press.pause_sending().await;
             self.all_is_paused = true;
         }
     }
 
     pub(super) async fn let_everything_go_on(&mut self, press: &Press) {
-        press
-            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
-            .await;
+        press.resume_sending().await;
         self.all_is_paused = false;
     }
 
