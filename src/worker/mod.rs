@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::db::WorkerLock;
+use crate::db::{Db, WorkerLock};
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
@@ -69,8 +69,12 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     // first of all: a restored database must not send what it has forgotten to have sent
     instance::begin(&app).await?;
     replay::at_start(&app).await?;
-    let leases = Leases::from_settings(&app.config.delivery);
-    let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
+    let leases = Leases::new(&app.config.delivery, &app.db, &*app.clock);
+    let (db, clock, ids) = (app.db.clone(), app.clock.clone(), app.ids.clone());
+    let worker = match &app.db {
+        Db::Sqlite { .. } => Worker::start_alone(db, clock, ids, leases).await?,
+        Db::Postgres(_) => Worker::start(db, clock, ids, leases).await?,
+    };
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
     let sender = Sender::new(Parts::of(&app, worker, channel, mailroom));
     Ok(Prepared { app, sender })

@@ -65,8 +65,12 @@ impl Parts {
             worker,
             channel,
             mailroom,
-            leases: Leases::from_settings(&app.config.delivery),
+            leases: Leases::new(&app.config.delivery, &app.db, &*app.clock),
             pace: Pace {
+                // often enough that what is over is found within a fraction of the lease
+                sweep: Pace::default()
+                    .sweep
+                    .min(app.config.delivery.worker_lease / 12),
                 heartbeat: app.config.delivery.heartbeat,
                 drain: app.config.delivery.drain,
                 ..Pace::default()
@@ -138,7 +142,6 @@ impl Sender {
             let seat = Seat {
                 queue: queue.clone(),
                 channel: self.parts.channel.clone(),
-                worker: self.parts.worker.clone(),
                 sending: self.sending(&give_up),
             };
             lines.spawn(seat.work());
@@ -167,6 +170,7 @@ impl Sender {
         Sending {
             ledger: self.ledger.clone(),
             mailroom: self.parts.mailroom.clone(),
+            worker: self.parts.worker.clone(),
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
