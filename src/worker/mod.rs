@@ -1,7 +1,8 @@
 //! Background work: loops without rules.
 //!
 //! The scheduler looks, once a second, at what the time asks for; the sender sends. Neither holds any state that the
-//! database does not have: a process that dies is followed by another that goes on.
+//! database does not have: a process that dies is followed by another that goes on, and on PostgreSQL several may be at
+//! work at once.
 
 mod queue;
 mod seat;
@@ -18,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::db::{Db, WorkerLock};
+use crate::db::{Db, LockError, WorkerLock};
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
@@ -59,7 +60,7 @@ pub struct Prepared {
     sender: Sender,
 }
 
-/// Recovers what workers before left behind. Only for the holder of the lock.
+/// Recovers what workers before left behind. Only for a holder of the lock.
 pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     let channel = Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone())?;
     if let Channel::Outbox(outbox) = &channel {
@@ -88,7 +89,7 @@ impl Prepared {
             self.sender.run(stop.clone()),
             stop.run_until_cancelled(schedule(&self.app, &renderer)),
             stop.run_until_cancelled(clean(&self.app)),
-            stop.run_until_cancelled(keep(lock, &stop)),
+            stop.run_until_cancelled(keep(&self.app.db, lock, &stop)),
         );
     }
 
@@ -142,16 +143,26 @@ async fn clean(app: &App) {
     }
 }
 
-/// A lock that was lost means that another worker may begin: this one ends.
-async fn keep(mut lock: WorkerLock, stop: &CancellationToken) {
+/// A lock that was lost is taken again: the database may have been restarted. Where that is refused, this worker ends.
+async fn keep(db: &Db, mut lock: WorkerLock, stop: &CancellationToken) {
     let mut ticks = interval(LOCK_CHECK);
     loop {
         ticks.tick().await;
-        if !lock.is_held().await {
-            tracing::error!(
-                "The worker's lock was lost: the database ended its session. This worker stops"
-            );
-            stop.cancel();
+        if lock.is_held().await {
+            continue;
+        }
+        match db.lock_worker().await {
+            Ok(again) => {
+                lock = again;
+                tracing::warn!("The worker's lock was lost with its session, and is held again");
+            }
+            Err(error @ (LockError::Taken { .. } | LockError::File { .. })) => {
+                tracing::error!(error = %error, "The worker's lock was lost. This worker stops");
+                stop.cancel();
+            }
+            Err(LockError::Engine(error)) => {
+                tracing::warn!(error = %error, "The worker's lock was lost; it is tried again");
+            }
         }
     }
 }
