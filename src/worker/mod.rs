@@ -15,7 +15,7 @@ pub mod sender;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -106,9 +106,15 @@ impl Prepared {
     }
 }
 
-async fn schedule(app: &Arc<App>, renderer: &Arc<Renderer>) {
-    let mut ticks = interval(TICK);
+/// One tick now, then one in each `period`. A process that stood still does not make up for those that it missed.
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn schedule(app: &Arc<App>, renderer: &Arc<Renderer>) {
+    let mut ticks = ticks(TICK);
     loop {
         ticks.tick().await;
         if let Err(error) = tick(app, renderer).await {
@@ -130,7 +136,7 @@ async fn tick(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
 }
 
 async fn clean(app: &App) {
-    let mut ticks = interval(CLEANUP);
+    let mut ticks = ticks(CLEANUP);
     loop {
         ticks.tick().await;
         if let Err(error) = cleanup::run(app).await {
@@ -145,7 +151,7 @@ async fn clean(app: &App) {
 
 /// A lock that was lost is taken again: the database may have been restarted. Where that is refused, this worker ends.
 async fn keep(db: &Db, mut lock: WorkerLock, stop: &CancellationToken) {
-    let mut ticks = interval(LOCK_CHECK);
+    let mut ticks = ticks(LOCK_CHECK);
     loop {
         ticks.tick().await;
         if lock.is_held().await {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
 use super::seat::Seat;
+use super::ticks;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -280,7 +281,7 @@ impl Sender {
     }
 
     async fn beat(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.heartbeat);
+        let mut ticks = ticks(self.parts.pace.heartbeat);
         while self.next(stop, &mut ticks).await {
             self.show_life().await;
         }
@@ -293,7 +294,7 @@ impl Sender {
     }
 
     async fn tidy(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.sweep);
+        let mut ticks = ticks(self.parts.pace.sweep);
         let mut turn = 0;
         while self.next(stop, &mut ticks).await {
             self.sweep().await;

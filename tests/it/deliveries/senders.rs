@@ -29,6 +29,18 @@ impl Press {
         .unwrap()
     }
 
+    /// A worker among others.
+    pub(crate) async fn worker_beside_others(&self) -> Worker {
+        Worker::start(
+            self.db.clone(),
+            self.time.clone(),
+            self.ids.clone(),
+            leases(),
+        )
+        .await
+        .unwrap()
+    }
+
     /// A sender to `server`, of a new worker.
     pub(crate) async fn sender(&self, server: &SmtpServer) -> Sender {
         self.sender_with(server, 4).await

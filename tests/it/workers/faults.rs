@@ -64,7 +64,7 @@ impl Faults {
 impl Fault {
     /// A moment later it happens, to one of those that are at work.
     pub(super) async fn happen(self, scene: &Scene, crew: &mut Crew, random: &mut StdRng) {
-        let pause = Duration::from_millis(random.random_range(20..300));
+        let pause = Duration::from_millis(random.random_range(50..800));
         crew.wait(scene, pause).await;
         let number = loop {
             if let Some(number) = crew.at_work().choose(random) {

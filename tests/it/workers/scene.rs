@@ -208,6 +208,18 @@ impl Scene {
         .unwrap()
     }
 
+    /// Waits until the relay has accepted a message.
+    pub(super) async fn begun(&self, crew: &mut Crew) {
+        let begun = async {
+            while self.relay.ledger().count() == 0 {
+                crew.wait(self, Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, begun)
+            .await
+            .expect("mails arrive");
+    }
+
     /// Waits until the relay has accepted `count` messages.
     pub(super) async fn accepted(&self, count: usize) {
         let reached = async {
