@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::queue::{Queue, Taken};
 use crate::deliveries::claim::Ready;
 use crate::deliveries::send::Sending;
-use crate::deliveries::worker::Worker;
 use crate::smtp::channel::{Channel, Line};
 use crate::smtp::relay::Unavailable;
 use crate::telemetry::mask_emails;
@@ -25,8 +24,6 @@ pub(super) struct Seat {
     pub(super) queue: Arc<Queue>,
     /// Where it goes.
     pub(super) channel: Channel,
-    /// For whom.
-    pub(super) worker: Worker,
     /// How.
     pub(super) sending: Sending,
 }
@@ -51,7 +48,7 @@ impl Seat {
                 (line, left) = after;
             } else {
                 // What was in hand stays claimed by a life that is over, and is taken back as that of a dead worker.
-                self.worker.begin_anew().await;
+                self.sending.worker.begin_anew().await;
             }
         }
     }
@@ -81,7 +78,8 @@ impl Seat {
 
     /// Whether another envelope may be written: what cannot be recorded is not started.
     fn may_begin(&self) -> bool {
-        self.worker.is_alive() && self.sending.ledger.is_healthy() && !self.queue.is_closed()
+        let Sending { worker, ledger, .. } = &self.sending;
+        worker.is_alive() && ledger.is_healthy() && !self.queue.is_closed()
     }
 
     async fn give_back(&self, taken: &Taken<'_>) {

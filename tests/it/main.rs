@@ -68,3 +68,6 @@ mod support;
 mod tidy;
 /// One-click and the page: leaving always works, at once.
 mod unsubscribe;
+/// Several worker processes on one PostgreSQL: killed, stopped, cut off from a database that restarts.
+#[cfg(feature = "test-postgres")]
+mod workers;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Marked;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::claim::Ready;
@@ -23,19 +22,17 @@ enum WhyNot {
     Wait,
 }
 
-/// Marks, or skips, or lets wait.
+/// Marks, or skips, or lets wait. Whether it is marked.
 pub(super) async fn mark_or_skip(
     tx: &mut Tx<'_>,
     ready: &Ready,
     relay: &str,
     times: Times,
-) -> sqlx::Result<Marked> {
+) -> sqlx::Result<bool> {
     let claimed = &ready.claimed;
     let why_not = match forbids(tx, ready, times.now).await? {
         None if mark::mark(tx, claimed, relay, times).await? => {
-            return Ok(Marked::Yes {
-                until: times.lease_until,
-            });
+            return Ok(true);
         }
         None => WhyNot::Wait,
         Some(why_not) => why_not,
@@ -54,12 +51,15 @@ pub(super) async fn mark_or_skip(
         }
         WhyNot::Skip(reason) => {
             let skipped = claim::skip(tx, claimed, reason, times.now).await?;
-            if skipped && matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
+            if !skipped {
+                // Marked by a commit whose answer was lost, or not this claim's any more: the next claim skips it.
+                settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            } else if matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
                 settle::put_back(tx, claimed.id).await?;
             }
         }
     }
-    Ok(Marked::No)
+    Ok(false)
 }
 
 /// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,

@@ -6,6 +6,8 @@ mod senders;
 mod after_goodbye;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
+/// Several workers on one database: whose row is whose, until when, and what becomes of lost answers.
+mod leases;
 /// Random histories against the promises.
 mod machine;
 /// Notices: decided at the claim, checked at the mark, first in line.

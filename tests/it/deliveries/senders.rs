@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::config::{InDoubt, RelayTls};
-use paperround::deliveries::Leases;
 use paperround::deliveries::worker::Worker;
+use paperround::deliveries::{LeaseClock, Leases};
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
 use paperround::smtp::deadlines::Deadlines;
@@ -19,6 +19,18 @@ use crate::support::smtp_server::SmtpServer;
 impl Press {
     /// The process dies and another one starts: a new worker on the same data.
     pub(crate) async fn worker(&self) -> Worker {
+        Worker::start_alone(
+            self.db.clone(),
+            self.time.clone(),
+            self.ids.clone(),
+            leases(),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A worker among others.
+    pub(crate) async fn worker_beside_others(&self) -> Worker {
         Worker::start(
             self.db.clone(),
             self.time.clone(),
@@ -94,5 +106,6 @@ pub(crate) fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
+        clock: LeaseClock::Own,
     }
 }

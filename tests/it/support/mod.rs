@@ -3,6 +3,8 @@
 mod app;
 #[cfg(feature = "test-browser")]
 pub(crate) mod browser;
+#[cfg(feature = "test-postgres")]
+pub(crate) mod cluster;
 mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;
