@@ -7,6 +7,7 @@
 mod backup;
 mod config;
 mod context;
+mod deliveries;
 mod demo;
 mod exit;
 mod export;
@@ -27,6 +28,7 @@ mod table;
 mod terminal;
 mod token;
 mod topic;
+mod when;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
