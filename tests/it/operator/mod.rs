@@ -7,8 +7,12 @@ use paperround::deliveries::State;
 use crate::deliveries::{Edition, Press};
 use crate::support::smtp_server::SmtpServer;
 
+/// Articles that are held, released, dismissed.
+mod articles;
 /// What is decided about held and failed mails, and what is refused.
 mod deciding;
+/// Feeds that are paused, and rules that route their articles to topics.
+mod feeds;
 /// Mails one by one: in doubt, held, sent again.
 mod listing;
 /// What issues are called.
