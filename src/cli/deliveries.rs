@@ -16,8 +16,10 @@ use crate::issues::reference::Reference;
 pub(super) struct Args {
     #[command(flatten)]
     which: Which,
-    /// Only those that stand so: pending, claimed, transmitting, in_doubt, sent, failed, skipped or held
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Only those that stand so: pending, claimed, transmitting, in_doubt, sent, failed, skipped or held"
+    )]
     state: Option<State>,
     /// Only those that were in doubt at least once: the relay's reply was lost, so a second copy may have been sent
     #[arg(long)]
