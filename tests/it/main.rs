@@ -46,6 +46,8 @@ mod migrations;
 mod model;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// What an operator sees and decides on the command line.
+mod operator;
 /// What every page is made of, and how errors look.
 mod pages;
 /// What `/readyz` says, and what the start does.
