@@ -36,7 +36,7 @@ pub struct Service {
 /// Why the service does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Another worker is at work.
+    /// Another worker is at work, where there can be one, or a restore.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The address is in use, or not ours.

@@ -17,11 +17,13 @@ use super::claim::Ready;
 use super::mailroom::{Mail, MailError, Mailroom};
 use super::retry;
 use super::settlement::{Circumstances, Settlement};
+use super::worker::Worker;
 use super::writer::{Ledger, MARK_DEADLINE, Marked};
 use super::{Leases, State};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Deadline};
 use crate::id::Entropy;
 use crate::smtp::channel::{Channel, Line};
+use crate::smtp::connection::Fence;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
 use crate::smtp::outcome::{Cause, Failure, Outcome, Phase, Verdict};
@@ -39,6 +41,8 @@ pub struct Sending {
     pub ledger: Ledger,
     /// Makes mails.
     pub mailroom: Arc<dyn Mailroom>,
+    /// For whom.
+    pub worker: Worker,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Spreads retries.
@@ -76,16 +80,17 @@ impl Sending {
         let mut settled = None;
         loop {
             let (following, left) = self.following(line, &mut next).await;
-            let Some(until) = self.advance(&line.name(), settled.take(), &current).await else {
+            let Some(fence) = self.advance(&line.name(), settled.take(), &current).await else {
                 self.give_back(following.as_ref()).await;
                 return left;
             };
-            // A machine that slept may have outlived its lease, and somebody else may be sending this by now.
-            if self.clock.now() + self.leases.margin > until {
+            let is_over = self.fence(&current, fence);
+            if is_over() {
                 self.give_back(Some(&current)).await;
                 self.give_back(following.as_ref()).await;
                 return left;
             }
+            line.set_fence(is_over);
             let settlement = self.transmit(line, &current, following.as_ref()).await;
             let Some(following) = following else {
                 self.ledger.settle(settlement).await;
@@ -119,6 +124,11 @@ impl Sending {
     /// Makes the mail. What cannot be made waits or is held, and is not given.
     async fn load<W: Borrow<Ready>>(&self, work: W) -> Option<Loaded<W>> {
         let claimed = &work.borrow().claimed;
+        if !self.worker.is_still(claimed.owner) {
+            // claimed in an earlier life: its mark would be refused
+            self.ledger.give_back(claimed, self.clock.now()).await;
+            return None;
+        }
         let made = match self.make(work.borrow()).await {
             Ok(mail) => Envelope::new(mail.sender, mail.recipient, &mail.wire)
                 .map(|envelope| (envelope, mail.wire))
@@ -191,18 +201,26 @@ impl Sending {
         (None, None)
     }
 
+    /// Whether a marked message may not be ended any more. A machine that slept may have outlived its lease, and somebody
+    /// else may be sending this by now; and a worker that was taken for dead closes before the dot.
+    fn fence<W: Borrow<Ready>>(&self, loaded: &Loaded<W>, lease: Deadline) -> Fence {
+        let (clock, worker) = (self.clock.clone(), self.worker.clone());
+        let owner = loaded.work.borrow().claimed.owner;
+        Box::new(move || lease.is_over(&*clock) || !worker.is_still(owner))
+    }
+
     /// Settles what went before and marks. The end of the lease, or `None`: the message may not be written.
     async fn advance<W: Borrow<Ready>>(
         &self,
         relay: &Arc<str>,
         settled: Option<Settlement>,
         loaded: &Loaded<W>,
-    ) -> Option<Timestamp> {
+    ) -> Option<Deadline> {
         let ready = loaded.work.borrow();
         let id = ready.claimed.id;
         let advanced = self.ledger.advance(settled, ready, relay);
         match timeout(MARK_DEADLINE, advanced).await {
-            Ok(Ok(Marked::Yes { until })) => return Some(until),
+            Ok(Ok(Marked::Yes { fence })) => return Some(fence),
             Ok(Ok(Marked::No)) => {
                 tracing::debug!(delivery.id = %id, "Delivery {id} is not sent: it may not be any more");
                 return None;

@@ -98,6 +98,7 @@ impl Settlement {
                     Cause::Reply(_)
                     | Cause::Lost(_)
                     | Cause::TimedOut
+                    | Cause::Fenced
                     | Cause::Protocol(_)
                     | Cause::Unfit(_)
                     | Cause::TooLarge { .. } => Reason::Refused,

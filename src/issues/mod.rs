@@ -18,6 +18,7 @@ pub mod due;
 pub mod manual;
 pub mod prepare;
 pub mod preview;
+pub mod reference;
 pub mod release;
 pub mod render;
 pub mod store;

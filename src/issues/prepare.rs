@@ -38,6 +38,8 @@ pub enum Step {
     Prepared,
     /// The issue is not preparing, or is prepared already.
     Nothing,
+    /// Another process is preparing it, and was faster: it is left to that one for now.
+    Elsewhere,
 }
 
 /// Why a step was not done.
@@ -65,11 +67,14 @@ pub async fn step(
         let Some(job) = Job::load(app, renderer, issue).await? else {
             return Ok(Step::Nothing);
         };
-        match job.chunk(app, chunk).await? {
-            Some(done) => return Ok(done),
-            None => {
+        match job.chunk(app, chunk).await {
+            Ok(done) => return Ok(done),
+            Err(ChunkError::Changed) => {
                 tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
             }
+            Err(ChunkError::Behind) => return Ok(Step::Elsewhere),
+            Err(ChunkError::Variant(error)) => return Err(error.into()),
+            Err(ChunkError::Db(error)) => return Err(error.into()),
         }
     }
     Err(PrepareError::Contended)
@@ -112,8 +117,8 @@ impl Job {
         }))
     }
 
-    /// One chunk; `None` when it must be read again.
-    async fn chunk(&self, app: &App, chunk: usize) -> Result<Option<Step>, PrepareError> {
+    /// One chunk.
+    async fn chunk(&self, app: &App, chunk: usize) -> Result<Step, ChunkError> {
         let (issue, now) = (&self.issue, app.clock.now());
         let after = issue
             .prepared_to
@@ -126,7 +131,9 @@ impl Job {
         };
         store::readers::with_interests(&app.db, newsletter, &mut readers).await?;
         let older = unsent::look(&app.db, issue, &mut readers).await?;
-        unsent::take_over(app, issue, &mut readers, older, now).await?;
+        if !unsent::take_over(app, issue, &mut readers, older, now).await? {
+            return Err(ChunkError::Behind);
+        }
 
         let plan = self.contents.plan(
             &readers,
@@ -146,8 +153,8 @@ impl Job {
         self.write(app, batch, last, now).await
     }
 
-    /// Ends the walk; `None` when another process moved on.
-    async fn finish(&self, app: &App, now: Timestamp) -> Result<Option<Step>, PrepareError> {
+    /// Ends the walk.
+    async fn finish(&self, app: &App, now: Timestamp) -> Result<Step, ChunkError> {
         let (id, from) = (self.issue.id, self.issue.prepared_to);
         let finished = app
             .db
@@ -159,7 +166,11 @@ impl Job {
         if count > MANY_VARIANTS {
             tracing::warn!(issue.id = %id, variants = count, "Issue {id} has {count} variants");
         }
-        Ok(finished.then_some(Step::Prepared))
+        if finished {
+            Ok(Step::Prepared)
+        } else {
+            Err(ChunkError::Behind)
+        }
     }
 
     async fn known_variants(
@@ -177,7 +188,7 @@ impl Job {
     }
 
     /// Renders on a thread for slow work: a variant takes about a millisecond.
-    async fn render(&self, keys: Vec<MailKey>) -> Result<Vec<(MailKey, Variant)>, PrepareError> {
+    async fn render(&self, keys: Vec<MailKey>) -> Result<Vec<(MailKey, Variant)>, VariantError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -197,20 +208,19 @@ impl Job {
         }
     }
 
-    /// Writes a chunk; `None` when something of it changed since it was read.
+    /// Writes a chunk, unless something of it changed since it was read.
     async fn write(
         &self,
         app: &App,
         batch: Batch,
         last: SubscriptionId,
         now: Timestamp,
-    ) -> Result<Option<Step>, PrepareError> {
+    ) -> Result<Step, ChunkError> {
         let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
         let from = self.issue.prepared_to;
         let expires_at = now + app.config.delivery.give_up_after;
         let counts = batch.counts;
-        let written = app
-            .db
+        app.db
             .write(move |tx| {
                 Box::pin(async move {
                     batch
@@ -218,12 +228,8 @@ impl Job {
                         .await
                 })
             })
-            .await;
-        match written {
-            Ok(()) => Ok(Some(Step::Chunk(counts))),
-            Err(ChunkError::Changed) => Ok(None),
-            Err(ChunkError::Db(error)) => Err(error.into()),
-        }
+            .await?;
+        Ok(Step::Chunk(counts))
     }
 }
 
@@ -240,16 +246,17 @@ struct Batch {
     counts: ChunkCounts,
 }
 
-/// Why a chunk was rolled back.
+/// Why a chunk was not written.
+#[derive(Debug, thiserror::Error)]
 enum ChunkError {
+    #[error("a reader changed meanwhile")]
     Changed,
-    Db(sqlx::Error),
-}
-
-impl From<sqlx::Error> for ChunkError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Db(error)
-    }
+    #[error("another process was faster")]
+    Behind,
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
 }
 
 impl Batch {
@@ -325,7 +332,7 @@ impl Batch {
     ) -> Result<(), ChunkError> {
         // first the row that other processes compare with: who is late does nothing
         if !store::prepared::advance(tx, issue, from, last, self.counts).await? {
-            return Err(ChunkError::Changed);
+            return Err(ChunkError::Behind);
         }
         for (id, variant) in &self.variants {
             if !store::prepared::insert_variant(tx, issue, *id, variant).await? {

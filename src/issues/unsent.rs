@@ -87,23 +87,36 @@ pub(in crate::issues) async fn look(
 }
 
 /// Takes them over: they are skipped, their interests are put back and read again.
+///
+/// Only while nobody has prepared these readers, for afterwards what is put back would come with no issue: `false`,
+/// and nothing more is done, where another process was faster.
 pub(in crate::issues) async fn take_over(
     app: &App,
     issue: &Issue,
     readers: &mut [Reader],
     taken_over: Vec<TakenOver>,
     now: Timestamp,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     if taken_over.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
+    let (this, from) = (issue.id, issue.prepared_to);
     for older in taken_over {
         let (id, state) = (older.issue, older.state);
         let ids: Vec<DeliveryId> = older.mails.iter().map(|mail| mail.id).collect();
-        let work = app.db.write(move |tx| {
-            Box::pin(async move { prepared::supersede(tx, (id, state), &ids, now).await })
+        let work = app.db.write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                if !prepared::stands_at(tx, this, from).await? {
+                    return Ok(None);
+                }
+                let skipped = prepared::supersede(tx, (id, state), &ids, now).await?;
+                Ok(Some(skipped))
+            })
         });
-        let skipped: Vec<SubscriptionId> = work.await?;
+        let skipped: Option<Vec<SubscriptionId>> = work.await?;
+        let Some(skipped) = skipped else {
+            return Ok(false);
+        };
         // one that was claimed meanwhile is on its way
         for mail in &older.mails {
             if !skipped.contains(&mail.subscription)
@@ -112,10 +125,11 @@ pub(in crate::issues) async fn take_over(
                 reader.waits = true;
             }
         }
-        let (this, count) = (issue.id, skipped.len());
+        let count = skipped.len();
         tracing::info!(issue.id = %id, "{count} unsent mails of issue {id} come with issue {this}");
     }
-    readers::with_interests(&app.db, issue.newsletter_id, readers).await
+    readers::with_interests(&app.db, issue.newsletter_id, readers).await?;
+    Ok(true)
 }
 
 /// The same in memory alone, for the dry run.

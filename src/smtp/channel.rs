@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::allowance::Allowance;
-use super::connection::Connector;
+use super::connection::{Connector, Fence};
 use super::deadlines::Deadlines;
 use super::envelope::Envelope;
 use super::outbox::{Outbox, OutboxLine};
@@ -202,6 +202,15 @@ impl Line {
         match self {
             Self::Smtp(lease) => lease.may_attach(envelope),
             Self::Outbox(_) => false,
+        }
+    }
+
+    /// Until when the next message may be ended; before its end it is asked again.
+    pub fn set_fence(&mut self, fence: Fence) {
+        match self {
+            Self::Smtp(lease) => lease.set_fence(fence),
+            // a file is there at once, or not at all
+            Self::Outbox(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::Connection;
+use super::connection::{Connection, Fence};
 use super::outcome::{Cause, Failure, Phase};
 use super::reply::Reply;
 
@@ -20,6 +20,7 @@ const EARLY_REPLY: Duration = Duration::from_secs(20);
 enum Step {
     Wrote(io::Result<usize>),
     Heard(io::Result<usize>),
+    Fenced,
 }
 
 impl Connection {
@@ -89,6 +90,7 @@ impl Connection {
         dot_end: usize,
     ) -> Result<(), Failure> {
         let whole = Instant::now() + self.deadlines.body;
+        let fence = self.fence.take();
         let mut written = 0;
         while written < dot_end {
             if !self.input.is_empty() {
@@ -98,7 +100,7 @@ impl Connection {
             let rest = &bytes[written..];
             let step = timeout_at(
                 whole.min(stalled),
-                poll_fn(|context| self.poll_step(context, rest)),
+                poll_fn(|context| self.poll_step(context, rest, fence.as_ref())),
             );
             match step.await {
                 Ok(Step::Wrote(Ok(0))) => {
@@ -111,6 +113,7 @@ impl Connection {
                     )));
                 }
                 Ok(Step::Heard(Ok(_))) => {}
+                Ok(Step::Fenced) => return Err(body(Cause::Fenced)),
                 Ok(Step::Wrote(Err(error)) | Step::Heard(Err(error))) => {
                     return Err(body(Cause::Lost(error.to_string())));
                 }
@@ -126,10 +129,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Listens first: whatever comes before the dot stops the writing.
-    fn poll_step(&mut self, context: &mut Context<'_>, rest: &[u8]) -> Poll<Step> {
+    /// Listens first: whatever comes before the dot stops the writing. The fence is asked each time, for the process may
+    /// have stood still while the stream took no more.
+    fn poll_step(
+        &mut self,
+        context: &mut Context<'_>,
+        rest: &[u8],
+        fence: Option<&Fence>,
+    ) -> Poll<Step> {
         if let Poll::Ready(heard) = self.poll_input(context) {
             return Poll::Ready(Step::Heard(heard));
+        }
+        if fence.is_some_and(|is_over| is_over()) {
+            return Poll::Ready(Step::Fenced);
         }
         Pin::new(&mut self.stream)
             .poll_write(context, rest)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub use super::health::Health;
 
-use super::connection::{Connection, Connector};
+use super::connection::{Connection, Connector, Fence};
 use super::envelope::Envelope;
 use super::health::{Record, jitter};
 use super::outcome::{Cause, Failure, Outcome, Phase, Verdict};
@@ -315,6 +315,8 @@ impl Relay {
             Verdict::RelayHalted => record.halt(now, reason),
             Verdict::IssuePaused => {}
             Verdict::NotSent | Verdict::InDoubt => match failure.cause {
+                // it was ours
+                Cause::Fenced => {}
                 Cause::Protocol(_) | Cause::Reply(_) => record.misbehaved(now, reason),
                 Cause::Lost(_)
                 | Cause::TimedOut
@@ -380,6 +382,11 @@ impl Lease {
         self.open
             .as_ref()
             .is_some_and(|open| open.connection.may_attach(envelope))
+    }
+
+    /// As [`Connection::set_fence`].
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.open().connection.set_fence(fence);
     }
 
     /// As [`Connection::is_attached`].

@@ -1,8 +1,9 @@
 //! Background work: loops without rules.
 //!
 //! The scheduler looks, once a second, at what the time asks for; the sender sends. Neither holds any state that the
-//! database does not have: a process that dies is followed by another that goes on. Reading feeds, making issues and
-//! preparing them go on beside one another, so that a site that does not answer holds up nobody else's issue.
+//! database does not have: a process that dies is followed by another that goes on, and on PostgreSQL several may be at
+//! work at once. Reading feeds, making issues and preparing them go on beside one another, so that a site that does not
+//! answer holds up nobody else's issue.
 
 mod pacer;
 mod pulse;
@@ -23,7 +24,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::db::WorkerLock;
+use crate::db::{Db, LockError, WorkerLock};
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
@@ -73,7 +74,7 @@ impl Drop for Prepared {
     }
 }
 
-/// Recovers what workers before left behind. Only for the holder of the lock.
+/// Recovers what workers before left behind. Only for a holder of the lock.
 pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     let channel = Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone())?;
     if let Channel::Outbox(outbox) = &channel {
@@ -83,8 +84,12 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     // first of all: a restored database must not send what it has forgotten to have sent
     instance::begin(&app).await?;
     replay::at_start(&app).await?;
-    let leases = Leases::from_settings(&app.config.delivery);
-    let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
+    let leases = Leases::new(&app.config.delivery, &app.db, &*app.clock);
+    let (db, clock, ids) = (app.db.clone(), app.clock.clone(), app.ids.clone());
+    let worker = match &app.db {
+        Db::Sqlite { .. } => Worker::start_alone(db, clock, ids, leases).await?,
+        Db::Postgres(_) => Worker::start(db, clock, ids, leases).await?,
+    };
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
     let sender = Sender::new(Parts::of(&app, worker.clone(), channel, mailroom));
     Ok(Prepared {
@@ -110,7 +115,7 @@ impl Prepared {
             stop.run_until_cancelled(repeat(|| scheduler::make_issues_due(&self.app))),
             stop.run_until_cancelled(repeat(|| advance(&self.app, &renderer))),
             stop.run_until_cancelled(clean(&self.app)),
-            stop.run_until_cancelled(keep(lock, &stop, &self.ended)),
+            stop.run_until_cancelled(keep(&self.app.db, lock, &stop, &self.ended)),
         );
     }
 
@@ -129,7 +134,7 @@ impl Prepared {
 
 /// One look after another until it is dropped; a look that fails is repeated with the next.
 async fn repeat<L: Future<Output = sqlx::Result<usize>>>(look: impl Fn() -> L) {
-    let mut ticks = ticks();
+    let mut ticks = ticks(TICK);
     loop {
         ticks.tick().await;
         if let Err(error) = look().await {
@@ -138,8 +143,9 @@ async fn repeat<L: Future<Output = sqlx::Result<usize>>>(look: impl Fn() -> L) {
     }
 }
 
-fn ticks() -> Interval {
-    let mut ticks = interval(TICK);
+/// One tick now, then one in each `period`. A process that stood still does not make up for those that it missed.
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -163,7 +169,7 @@ async fn advance(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize
 }
 
 async fn clean(app: &App) {
-    let mut ticks = interval(CLEANUP);
+    let mut ticks = ticks(CLEANUP);
     loop {
         ticks.tick().await;
         if let Err(error) = cleanup::run(app).await {
@@ -176,17 +182,27 @@ async fn clean(app: &App) {
     }
 }
 
-/// A lock that was lost means that another worker may begin: this one ends.
-async fn keep(mut lock: WorkerLock, stop: &CancellationToken, ended: &CancellationToken) {
-    let mut ticks = interval(LOCK_CHECK);
+/// A lock that was lost is taken again: the database may have been restarted. Where that is refused, this worker ends.
+async fn keep(db: &Db, mut lock: WorkerLock, stop: &CancellationToken, ended: &CancellationToken) {
+    let mut ticks = ticks(LOCK_CHECK);
     loop {
         ticks.tick().await;
-        if !lock.is_held().await {
-            tracing::error!(
-                "The worker's lock was lost: the database ended its session. This worker stops"
-            );
-            ended.cancel();
-            stop.cancel();
+        if lock.is_held().await {
+            continue;
+        }
+        match db.lock_worker().await {
+            Ok(again) => {
+                lock = again;
+                tracing::warn!("The worker's lock was lost with its session, and is held again");
+            }
+            Err(error @ (LockError::Taken { .. } | LockError::File { .. })) => {
+                tracing::error!(error = %error, "The worker's lock was lost. This worker stops");
+                ended.cancel();
+                stop.cancel();
+            }
+            Err(LockError::Engine(error)) => {
+                tracing::warn!(error = %error, "The worker's lock was lost; it is tried again");
+            }
         }
     }
 }

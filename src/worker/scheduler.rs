@@ -27,8 +27,11 @@ const ISSUES_AT_ONCE: usize = 16;
 /// Reads feeds whenever their next poll has come, until it is dropped. One that takes its time holds up no other, and
 /// nothing else: it has its place to itself. The claim in the database keeps it from being read twice at a time.
 pub async fn poll_feeds(app: &App) {
-    let (mut ticks, mut waiting, mut polls) =
-        (super::ticks(), VecDeque::new(), FuturesUnordered::new());
+    let (mut ticks, mut waiting, mut polls) = (
+        super::ticks(super::TICK),
+        VecDeque::new(),
+        FuturesUnordered::new(),
+    );
     loop {
         while polls.len() < FEEDS_AT_ONCE
             && let Some(id) = waiting.pop_front()

@@ -12,7 +12,6 @@ use super::pacer::Pacer;
 use super::queue::{Queue, Taken};
 use crate::deliveries::claim::Ready;
 use crate::deliveries::send::Sending;
-use crate::deliveries::worker::Worker;
 use crate::smtp::channel::{Channel, Line};
 use crate::smtp::relay::Unavailable;
 use crate::smtp::route::Wish;
@@ -29,8 +28,6 @@ pub(super) struct Seat {
     pub(super) channel: Channel,
     /// How fast.
     pub(super) pacer: Arc<Pacer>,
-    /// For whom.
-    pub(super) worker: Worker,
     /// How.
     pub(super) sending: Sending,
 }
@@ -55,7 +52,7 @@ impl Seat {
                 (line, left) = after;
             } else {
                 // What was in hand stays claimed by a life that is over, and is taken back as that of a dead worker.
-                self.worker.begin_anew().await;
+                self.sending.worker.begin_anew().await;
             }
         }
     }
@@ -125,7 +122,8 @@ impl Seat {
 
     /// Whether another envelope may be written: what cannot be recorded is not started.
     fn may_begin(&self) -> bool {
-        self.worker.is_alive() && self.sending.ledger.is_healthy() && !self.queue.is_closed()
+        let Sending { worker, ledger, .. } = &self.sending;
+        worker.is_alive() && ledger.is_healthy() && !self.queue.is_closed()
     }
 
     /// Whether its issue was found paused after it was claimed.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::pacer::Pacer;
 use super::queue::Queue;
 use super::seat::Seat;
+use super::ticks;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -67,8 +68,12 @@ impl Parts {
             worker,
             channel,
             mailroom,
-            leases: Leases::from_settings(&app.config.delivery),
+            leases: Leases::new(&app.config.delivery, &app.db, &*app.clock),
             pace: Pace {
+                // often enough that what is over is found within a fraction of the lease
+                sweep: Pace::default()
+                    .sweep
+                    .min(app.config.delivery.worker_lease / 12),
                 heartbeat: app.config.delivery.heartbeat,
                 drain: app.config.delivery.drain,
                 ..Pace::default()
@@ -151,7 +156,6 @@ impl Sender {
                 queue: queue.clone(),
                 channel: self.parts.channel.clone(),
                 pacer: self.pacer.clone(),
-                worker: self.parts.worker.clone(),
                 sending: self.sending(&give_up),
             };
             lines.spawn(seat.work());
@@ -180,6 +184,7 @@ impl Sender {
         Sending {
             ledger: self.ledger.clone(),
             mailroom: self.parts.mailroom.clone(),
+            worker: self.parts.worker.clone(),
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
@@ -290,7 +295,7 @@ impl Sender {
     }
 
     async fn beat(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.heartbeat);
+        let mut ticks = ticks(self.parts.pace.heartbeat);
         while self.next(stop, &mut ticks).await {
             self.show_life().await;
         }
@@ -303,7 +308,7 @@ impl Sender {
     }
 
     async fn tidy(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.sweep);
+        let mut ticks = ticks(self.parts.pace.sweep);
         let mut turn = 0;
         while self.next(stop, &mut ticks).await {
             self.sweep().await;

@@ -46,6 +46,8 @@ mod migrations;
 mod model;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// What an operator sees and decides on the command line.
+mod operator;
 /// What every page is made of, and how errors look.
 mod pages;
 /// What `/readyz` says, and what the start does.
@@ -68,3 +70,6 @@ mod support;
 mod tidy;
 /// One-click and the page: leaving always works, at once.
 mod unsubscribe;
+/// Several worker processes on one PostgreSQL: killed, stopped, cut off from a database that restarts.
+#[cfg(feature = "test-postgres")]
+mod workers;

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::InDoubt;
-use crate::deliveries::Kind;
+use crate::deliveries::{Kind, LeaseClock};
 use crate::id::{NewsletterId, SubscriptionId};
 use crate::smtp::outcome::Phase;
 use crate::smtp::reply::EnhancedCode;
@@ -17,6 +17,7 @@ fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
+        clock: LeaseClock::Own,
     }
 }
 

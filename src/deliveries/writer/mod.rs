@@ -17,7 +17,7 @@ use super::Leases;
 use super::claim::Ready;
 use super::settlement::Settlement;
 use super::store::settle::GivenBack;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Deadline, Timestamp};
 use crate::db::Db;
 use crate::id::{DeliveryId, IssueId};
 
@@ -36,8 +36,8 @@ const MOST: usize = 256;
 pub enum Marked {
     /// It is durable: the message may be written until then.
     Yes {
-        /// The end of the transmission's lease.
-        until: Timestamp,
+        /// The end of the transmission's lease, a little early.
+        fence: Deadline,
     },
     /// It was not made. The row is skipped or waits again; close without the dot.
     No,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Marked;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::claim::Ready;
@@ -17,19 +16,12 @@ const NOTICE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What became of one mark.
 pub(super) enum One {
-    /// It was made, or not for a reason of its own row.
-    Row(Marked),
-    /// It was not made, and nothing of its issue will be for now.
+    /// It was made.
+    Marked,
+    /// It was not, for a reason of its own row.
+    NotMarked,
+    /// It was not, and nothing of its issue will be for now.
     IssueWaits,
-}
-
-impl One {
-    pub(super) fn marked(self) -> Marked {
-        match self {
-            Self::Row(marked) => marked,
-            Self::IssueWaits => Marked::No,
-        }
-    }
 }
 
 /// Why a mark was not made.
@@ -52,9 +44,7 @@ pub(super) async fn mark_or_skip(
     let claimed = &ready.claimed;
     let why_not = match forbids(tx, ready, times.now).await? {
         None if mark::mark(tx, claimed, relay, times).await? => {
-            return Ok(One::Row(Marked::Yes {
-                until: times.lease_until,
-            }));
+            return Ok(One::Marked);
         }
         None => WhyNot::Wait,
         Some(why_not) => why_not,
@@ -77,12 +67,15 @@ pub(super) async fn mark_or_skip(
         }
         WhyNot::Skip(reason) => {
             let skipped = claim::skip(tx, claimed, reason, times.now).await?;
-            if skipped && matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
+            if !skipped {
+                // Marked by a commit whose answer was lost, or not this claim's any more: the next claim skips it.
+                settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            } else if matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
                 settle::put_back(tx, claimed.id).await?;
             }
         }
     }
-    Ok(One::Row(Marked::No))
+    Ok(One::NotMarked)
 }
 
 /// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,

@@ -59,6 +59,12 @@ const PUT_BACK: &str = ") UPDATE interests SET given_seq = moved.given_from FROM
 const ADVANCE: &str = "UPDATE issues SET prepared_to = $3, candidates = candidates + $4, queued = queued + $5,
          excluded = excluded + $6
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+const STANDS_AT_SQLITE: &str = "SELECT id FROM issues
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+// SHARE: the next chunk waits until this is committed
+const STANDS_AT_POSTGRES: &str = "SELECT id FROM issues
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2
+     FOR SHARE";
 // the subject that most readers got stands for the issue
 const FINISH: &str = "UPDATE issues SET prepared_at = $3, subject = COALESCE(subject,
          (SELECT variants.subject FROM variants WHERE variants.issue_id = issues.id
@@ -173,10 +179,10 @@ pub(in crate::issues) async fn supersede(
             let query = update.build_query_as().persistent(false);
             query.fetch_all(conn).await?
         });
-        for (subscription, moved) in rows {
+        for (subscription, given_from) in rows {
             skipped.push(subscription);
-            let moved = moved.map_or_else(Vec::new, |moves| moves.0);
-            moves.extend(moved.into_iter().map(|moved| (subscription, moved)));
+            let given_from = given_from.map_or_else(Vec::new, |given_from| given_from.0);
+            moves.extend(given_from.into_iter().map(|moved| (subscription, moved)));
         }
     }
     if skipped.is_empty() {
@@ -354,6 +360,21 @@ pub(in crate::issues) async fn advance(
         .await?
         .rows_affected());
     Ok(rows == 1)
+}
+
+/// Whether nobody has taken the issue further than `prepared_to`; it stays there until the transaction ends.
+pub(in crate::issues) async fn stands_at(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    prepared_to: Option<SubscriptionId>,
+) -> sqlx::Result<bool> {
+    let sql = tx.pick(STANDS_AT_SQLITE, STANDS_AT_POSTGRES);
+    let found: Option<IssueId> = write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(issue)
+        .bind(prepared_to)
+        .fetch_optional(conn)
+        .await)?;
+    Ok(found.is_some())
 }
 
 /// Records that everybody was looked at; `false` as [`advance`].

@@ -10,6 +10,8 @@ mod brakes;
 mod failover;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
+/// Several workers on one database: whose row is whose, until when, and what becomes of lost answers.
+mod leases;
 /// Random histories against the promises.
 mod machine;
 /// Notices: decided at the claim, checked at the mark, first in line.

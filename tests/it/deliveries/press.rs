@@ -9,7 +9,8 @@ use paperround::app::App;
 use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
-use paperround::deliveries::operate::{self, Summary};
+use paperround::deliveries::list::Summary;
+use paperround::deliveries::operate;
 use paperround::deliveries::{Kind, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,

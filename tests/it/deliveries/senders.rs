@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use paperround::clock::Clock;
 use paperround::config::{InDoubt, RelayTls};
-use paperround::deliveries::Leases;
 use paperround::deliveries::worker::Worker;
+use paperround::deliveries::{LeaseClock, Leases};
 use paperround::smtp::allowance::Allowance;
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
@@ -22,6 +22,18 @@ use crate::support::smtp_server::SmtpServer;
 impl Press {
     /// The process dies and another one starts: a new worker on the same data.
     pub(crate) async fn worker(&self) -> Worker {
+        Worker::start_alone(
+            self.db.clone(),
+            self.time.clone(),
+            self.ids.clone(),
+            leases(),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A worker among others.
+    pub(crate) async fn worker_beside_others(&self) -> Worker {
         Worker::start(
             self.db.clone(),
             self.time.clone(),
@@ -135,5 +147,6 @@ pub(crate) fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
+        clock: LeaseClock::Own,
     }
 }
