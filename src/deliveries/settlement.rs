@@ -130,6 +130,7 @@ impl Settlement {
     }
 
     /// The same, but for the brakes: the relay was given no time to answer.
+    #[must_use]
     pub fn unheard(self) -> Self {
         Self {
             answer: None,

@@ -36,7 +36,7 @@ impl Allowance {
         if missing <= whole {
             Ok(now + missing)
         } else {
-            Err(now + (missing - whole))
+            Err(now + missing.saturating_sub(whole))
         }
     }
 }

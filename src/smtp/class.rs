@@ -61,11 +61,10 @@ fn by_enhanced_code(code: EnhancedCode, basic: u16, phase: Phase, text: &str) ->
         (2, 1) if basic == 550 && text.contains("rate") => Class::Soft,
         (1, 1..=4 | 6 | 10) | (2, 1 | 4) | (7, 17 | 18) => Class::Hard,
         (7, 13) if basic == 525 => Class::Hard,
-        (1, 7 | 8) | (7, 27) => Class::Relay,
         // too large: for the mailbox before the message was heard, for anybody after it
         (3, 4) if matches!(phase, Phase::Body | Phase::Dot) => Class::Content,
         (2 | 4, _) | (3, 1 | 4) | (5, 3) => Class::Soft,
-        (3 | 5, _) => Class::Relay,
+        (1, 7 | 8) | (7, 27) | (3 | 5, _) => Class::Relay,
         (6, _) => Class::Content,
         // greylisting and rates, under policy's number
         (7, 1) if matches!(basic, 421 | 450 | 451) => Class::Soft,

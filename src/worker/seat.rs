@@ -92,8 +92,8 @@ impl Seat {
 
     /// A line for what was taken, with a token where its relay's pace is limited. `None` where none is to be had.
     async fn line_for(&self, line: Option<Line>, taken: &mut Taken<'_>) -> Option<Line> {
-        let mut line = line.filter(|line| line.is_usable());
-        let mut token: Option<Arc<str>> = None;
+        let mut line = line.filter(Line::is_usable);
+        let mut paid_for: Option<Arc<str>> = None;
         loop {
             let ready: &Ready = (*taken).borrow();
             let sender = sender(ready);
@@ -106,7 +106,7 @@ impl Seat {
                 None => self.open(&wish).await?,
             };
             let relay = found.name();
-            if token.as_ref() == Some(&relay) || self.pacer.try_take(&relay).await {
+            if paid_for.as_ref() == Some(&relay) || self.pacer.try_take(&relay).await {
                 return Some(found);
             }
             // others may use the connection meanwhile, and it is looked at again before it is used
@@ -115,7 +115,7 @@ impl Seat {
                 () = self.pacer.take(&relay) => {}
                 () = self.queue.until_closed() => return None,
             }
-            token = Some(relay);
+            paid_for = Some(relay);
             self.queue.notice_first(taken);
         }
     }

@@ -111,7 +111,9 @@ impl Writer {
                 Ok(One::Marked) => break Ok(Marked::Yes { fence }),
                 Ok(One::NotMarked) => break Ok(Marked::No),
                 Ok(One::IssueWaits) => {
-                    issue.into_iter().for_each(|issue| self.stops.stop(issue));
+                    if let Some(issue) = issue {
+                        self.stops.stop(issue);
+                    }
                     break Ok(Marked::No);
                 }
                 Err(error) => break Err(error),
