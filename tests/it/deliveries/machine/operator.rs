@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use paperround::deliveries::State;
 use paperround::deliveries::decide::{HeldDecision, Refusal, decide, retry_failed};
-use paperround::deliveries::operate;
 use rand::RngExt as _;
 
 use super::Machine;
