@@ -1,7 +1,7 @@
 //! Brakes: an issue that goes wrong stops by itself, and says why.
 //!
-//! The delivery writer counts each answer in the transaction that settles it ([`record`]), then looks whether the
-//! answers pull a brake ([`check`]) before it marks anything else: what still leaves is what was marked already, one
+//! The delivery writer counts each answer in the transaction that settles it (`record`), then looks whether the
+//! answers pull a brake (`check`) before it marks anything else: what still leaves is what was marked already, one
 //! message of each open connection at most. The counts stand in the database, one row for each worker, so they survive
 //! a restart and workers see each other's. Resuming starts them anew.
 

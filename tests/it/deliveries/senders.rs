@@ -83,7 +83,8 @@ impl Press {
             relay: self.relay(name, server, 4, clock.clone()),
             allowance: *allowance,
         });
-        Route::new(stops.collect(), clock.clone())
+        let stops = stops.collect();
+        Route::new(stops, clock)
     }
 
     pub(crate) fn sender_over(
