@@ -89,7 +89,10 @@ impl Service {
                     .map_err(|error| ServiceError::Bind(bind, error))?,
             );
             // compiled before anything answers: a broken page stops the start
-            let pages = Web::new(app)?;
+            let mut pages = Web::new(app)?;
+            if let Some((worker, _)) = &prepared {
+                pages = pages.beside(worker.pulse());
+            }
             web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
         let worker =

@@ -4,9 +4,11 @@
 //! came of it: data on standard output, words on standard error, an exit code of `exit::Code`. Nothing is
 //! asked where there is no terminal, and every question has a flag that answers it.
 
+mod article;
 mod backup;
 mod config;
 mod context;
+mod deliveries;
 mod demo;
 mod exit;
 mod export;
@@ -27,6 +29,8 @@ mod table;
 mod terminal;
 mod token;
 mod topic;
+mod topic_rule;
+mod when;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,10 +87,13 @@ enum Command {
     /// Where articles come from
     #[command(subcommand)]
     Feed(feed::Command),
+    /// What came from feeds: list, release, hold, dismiss
+    #[command(subcommand)]
+    Article(article::Command),
     /// One reader: what they got and why
     #[command(subcommand)]
     Subscriber(subscriber::Command),
-    /// Show what the next issue would be; sends nothing
+    /// Read the feeds and show what the next issue would be; sends nothing and makes no issue
     Preview(preview::Args),
     /// Send an issue now
     Send(send::Args),
@@ -144,6 +151,7 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Topic(command) => topic::run(command, context).await,
             Command::Schedule(command) => schedule::run(command, context).await,
             Command::Feed(command) => feed::run(command, context).await,
+            Command::Article(command) => article::run(command, context).await,
             Command::Subscriber(command) => subscriber::run(command, context).await,
             Command::Preview(args) => preview::run(&args, context).await,
             Command::Send(args) => send::run(&args, context).await,

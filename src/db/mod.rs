@@ -214,7 +214,9 @@ impl Tx<'_> {
 
 /// Whether PostgreSQL undid a transaction because it met another one: repeating it may succeed.
 pub fn lost_a_race(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     // serialization_failure, deadlock_detected
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }

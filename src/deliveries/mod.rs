@@ -35,8 +35,10 @@ use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, Var
 use crate::text_enum;
 
 pub mod claim;
+pub mod decide;
 pub mod enqueue;
 pub mod finish;
+pub mod list;
 pub mod mailroom;
 pub mod operate;
 pub mod recover;

@@ -4,7 +4,8 @@
 //! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
 //!
 //! What older issues have not sent to a chunk's readers is put back first: it comes with this issue, which was frozen
-//! with those articles in it. An interest that stands lower still takes no part (see [`due`](super::due)).
+//! with those articles in it. Where it cannot be, its reader waits (see [`unsent`](super::unsent)). An interest that
+//! stands lower still takes no part (see [`due`](super::due)).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::due::Reach;
 use super::render::{Renderer, Variant, VariantError};
 use super::store::prepared::{ChunkCounts, InterestMove, NewDelivery};
 use super::walk::{Contents, MailKey, Plan, Reader};
-use super::{Issue, IssueState, store};
+use super::{Issue, IssueState, store, unsent};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::Tx;
@@ -128,8 +129,11 @@ impl Job {
         let Some(last) = readers.last().map(|reader| reader.subscription) else {
             return self.finish(app, now).await;
         };
-        self.supersede(app, after, last, now).await?;
-        store::readers::with_interests(&app.db, newsletter, after, &mut readers).await?;
+        store::readers::with_interests(&app.db, newsletter, &mut readers).await?;
+        let older = unsent::look(&app.db, issue, &mut readers).await?;
+        if !unsent::take_over(app, issue, &mut readers, older, now).await? {
+            return Err(ChunkError::Behind);
+        }
 
         let plan = self.contents.plan(
             &readers,
@@ -167,40 +171,6 @@ impl Job {
         } else {
             Err(ChunkError::Behind)
         }
-    }
-
-    /// Takes back what older issues of the same cadences have not sent to these readers: it comes with this one.
-    ///
-    /// Only while nobody has prepared them: afterwards what is put back would come with no issue.
-    async fn supersede(
-        &self,
-        app: &App,
-        after: SubscriptionId,
-        last: SubscriptionId,
-        now: Timestamp,
-    ) -> Result<(), ChunkError> {
-        let from = self.issue.prepared_to;
-        let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
-        let cadences = self.issue.cadences.0;
-        let older = store::prepared::superseded_issues(&app.db, newsletter, id, cadences).await?;
-        for older in older {
-            let taken: usize = app
-                .db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        if !store::prepared::stands_at(tx, id, from).await? {
-                            return Err(ChunkError::Behind);
-                        }
-                        Ok(store::prepared::supersede(tx, older, after, last, now).await?)
-                    })
-                })
-                .await?;
-            if taken > 0 {
-                let older = older.0;
-                tracing::info!(issue.id = %older, "{taken} unsent mails of issue {older} come with issue {id}");
-            }
-        }
-        Ok(())
     }
 
     async fn known_variants(
@@ -329,7 +299,7 @@ impl Batch {
         for (reader, moves) in &plan.silent {
             batch.add_moves(reader, moves);
         }
-        let excluded = count(plan.silent.len() + plan.paused);
+        let excluded = count(plan.silent.len() + plan.paused + plan.waiting);
         let queued = count(batch.deliveries.len());
         batch.counts = ChunkCounts {
             candidates: queued + excluded,

@@ -14,6 +14,26 @@ fn migrations_are_paired() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
+/// Like `sha256sum -c SHA256SUMS`. A migration is listed when it lands, and from then on is never edited.
+#[test]
+fn what_has_landed_is_as_it_was() {
+    let listed = std::fs::read_to_string("migrations/SHA256SUMS").expect("the list is there");
+    assert!(listed.contains("sqlite/0001") && listed.contains("postgres/0001"));
+    for line in listed.lines() {
+        let (sum, name) = line.split_once("  ").expect("as sha256sum writes it");
+        let file = std::fs::read(format!("migrations/{name}"))
+            .unwrap_or_else(|error| panic!("{name} has landed and is gone: {error}"));
+        let found = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &file);
+        let found: Vec<String> = found
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let found = found.concat();
+        assert_eq!(found, sum, "{name} has landed: write a new migration");
+    }
+}
+
 #[cfg(feature = "test-postgres")]
 mod both_engines {
     use paperround::read_db;

@@ -47,14 +47,19 @@ const DECIDE_DOUBT: &str = "UPDATE deliveries SET
              THEN 'pending' ELSE 'held' END,
          reason = 'doubt', settled_at = $1
      WHERE state = 'in_doubt' AND not_before <= $1
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND NOT EXISTS (SELECT 1 FROM issues AS i
            WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.paused_at IS NOT NULL)";
 
+// What is paused is not given up, however long it is paused: resuming gives it the whole time again.
 const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
          state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
      WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
-         WHERE d.state = 'pending' AND d.expires_at <= $1 LIMIT $2)
+         WHERE d.state = 'pending' AND d.expires_at <= $1
+           AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+           AND NOT EXISTS (SELECT 1 FROM issues AS i WHERE i.id = d.issue_id AND i.paused_at IS NOT NULL)
+         LIMIT $2)
      RETURNING id";
 
 const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i
@@ -120,7 +125,7 @@ pub(in crate::deliveries) async fn decide_doubt(
         .map(|done| done.rows_affected()))
 }
 
-/// Gives up waiting rows whose time is over, at most `limit`. Those in doubt are held.
+/// Gives up waiting rows whose time is over and that are not paused, at most `limit`. Those in doubt are held.
 pub(in crate::deliveries) async fn expire(
     tx: &mut Tx<'_>,
     now: Timestamp,

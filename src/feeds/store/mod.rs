@@ -16,4 +16,5 @@ pub(crate) use feeds::{
 };
 pub use feeds::{feed, feeds_of, pause, resume};
 pub(crate) use keys::{Found, add_key, matches, move_key};
-pub(crate) use topics::{insert_rule, rules_of, topics_by_slug};
+pub use topics::list_rules;
+pub(crate) use topics::{delete_rule, insert_rule, rules_of, topics_by_slug};

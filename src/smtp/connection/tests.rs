@@ -103,7 +103,7 @@ async fn without_an_envelope_nothing_is_transmitted() {
 async fn k5_past_its_fence_a_message_is_broken_off_before_its_dot() {
     let (ours, theirs) = duplex(256);
     // the pipe holds a part of the message, and takes the rest a minute later
-    let relay = tokio::spawn(relay(theirs, false, Duration::from_secs(60), ""));
+    let relay = tokio::spawn(relay(theirs, false, Duration::from_mins(1), ""));
     let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
     let (envelope, wire) = message();
     connection.envelope(&envelope).await.unwrap();

@@ -129,7 +129,7 @@ mod deadlocks {
         issue: IssueId,
         has_begun: oneshot::Sender<()>,
     ) {
-        let looks = db.clone();
+        let watcher = db.clone();
         let work = db.write::<_, sqlx::Error, _>(move |tx| {
             Box::pin(async move {
                 let Tx::Postgres(tx) = tx else {
@@ -140,7 +140,7 @@ mod deadlocks {
                 let locks = sqlx::query(LOCK_SUBSCRIPTION).bind(subscription);
                 locks.execute(&mut **tx).await?;
                 let waits = async || -> bool {
-                    read_db!(&looks, |conn| sqlx::query_scalar(WRITER_WAITS)
+                    read_db!(&watcher, |conn| sqlx::query_scalar(WRITER_WAITS)
                         .fetch_one(conn)
                         .await)
                     .unwrap()

@@ -14,6 +14,8 @@ mod machine;
 mod notices;
 /// Pause, resume, cancel, retry, decide.
 mod operate;
+/// Long pauses, which let nothing grow old.
+mod pausing;
 /// Workers that die, sleep or are stopped, and replies that come late.
 mod recovery;
 /// What replies and losses do to a row.

@@ -9,7 +9,8 @@ use paperround::app::App;
 use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
-use paperround::deliveries::operate::{self, Summary};
+use paperround::deliveries::list::Summary;
+use paperround::deliveries::operate;
 use paperround::deliveries::{Kind, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,
@@ -410,8 +411,29 @@ impl Press {
     }
 
     pub(crate) async fn resume(&self, issue: IssueId) {
-        self.write(move |tx| Box::pin(async move { operate::resume(tx, issue).await.map(drop) }))
+        let expires_at = self.now() + Duration::from_hours(48);
+        self.write(move |tx| {
+            Box::pin(async move { operate::resume(tx, issue, expires_at).await.map(drop) })
+        })
+        .await;
+    }
+
+    pub(crate) async fn pause_sending(&self) {
+        let now = self.now();
+        let paused = self
+            .write(move |tx| {
+                Box::pin(async move { operate::pause_sending(tx, "by hand", now).await })
+            })
             .await;
+        assert!(paused && operate::sending_is_paused(&self.db).await.unwrap());
+    }
+
+    pub(crate) async fn resume_sending(&self) {
+        let expires_at = self.now() + Duration::from_hours(48);
+        self.write(move |tx| {
+            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
+        })
+        .await;
     }
 
     pub(crate) async fn cancel(&self, issue: IssueId) {

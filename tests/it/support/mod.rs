@@ -19,7 +19,7 @@ pub(crate) mod smtp_server;
 
 pub(crate) use app::{Stopped, TestApp};
 pub(crate) use database::Engine;
-pub(crate) use program::Program;
+pub(crate) use program::{Program, Run};
 
 /// The test file imports `TestApp` beside it. Makes `name::sqlite` and, with the feature `test-postgres`, `name::postgres` of one body.
 macro_rules! db_test {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use paperround::clock::{Clock as _, SystemClock};
 use paperround::config::DatabaseTarget;
-use paperround::deliveries::operate::{self, HeldDecision};
-use paperround::id::DeliveryId;
+use paperround::deliveries::decide::{self, HeldDecision};
+use paperround::id::{DeliveryId, IssueId};
 use paperround::issues::compose::{Created, create_manual};
 use paperround::issues::manual::ManualIssue;
 use paperround::read_db;
@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 4;
 const DEADLINE: Duration = Duration::from_mins(5);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
-const HELD: &str = "SELECT id, recipient FROM deliveries WHERE state = 'held'";
+const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
 const OPEN: &str = "SELECT COUNT(*) FROM deliveries WHERE state NOT IN ('sent', 'held')";
 const ISSUES: &str = "SELECT state FROM issues";
 const SESSIONS: &str = "SELECT pid FROM pg_stat_activity
@@ -234,13 +234,14 @@ impl Scene {
 
     /// The operator asks the relay about each mail that is held, and decides. How many there were.
     pub(super) async fn decide(&self) -> usize {
-        let held: Vec<(DeliveryId, String)> = read_db!(&self.app.db, |conn| sqlx::query_as(HELD)
-            .fetch_all(conn)
-            .await)
-        .unwrap();
+        let held: Vec<(DeliveryId, IssueId, String)> =
+            read_db!(&self.app.db, |conn| sqlx::query_as(HELD)
+                .fetch_all(conn)
+                .await)
+            .unwrap();
         let copies = self.copies();
         let count = held.len();
-        for (id, recipient) in held {
+        for (id, issue, recipient) in held {
             let decision = if copies.contains_key(&recipient) {
                 HeldDecision::Sent
             } else {
@@ -248,10 +249,10 @@ impl Scene {
             };
             let now = SystemClock.now();
             let later = now + Duration::from_hours(48);
-            let decided = self.app.db.write::<_, sqlx::Error, _>(move |tx| {
-                Box::pin(async move { operate::decide(tx, id, decision, now, later).await })
+            let decided = self.app.db.write(move |tx| {
+                Box::pin(async move { decide::decide(tx, issue, id, decision, now, later).await })
             });
-            assert!(decided.await.unwrap());
+            decided.await.unwrap();
         }
         count
     }
