@@ -197,7 +197,7 @@ impl Scene {
             for (state, _) in self.rows().await.into_values() {
                 *tally.entry(state).or_default() += 1;
             }
-            panic!("not everybody was served: {tally:?}; {}", self.words());
+            panic!("not everybody was served: {tally:?}");
         }
     }
 
