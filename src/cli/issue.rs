@@ -8,11 +8,12 @@ use super::exit::{Code, Refused, UsageError};
 use super::send::words;
 use super::table::Table;
 use super::when::minute;
-use super::{deliveries, operate};
+use super::{deliveries, operate, relay};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::deliveries::State;
 use crate::deliveries::operate::{Counts, counts};
+use crate::deliveries::relays::RelayRow;
+use crate::deliveries::{State, brakes};
 use crate::issues::reference::{Reference, by_number};
 use crate::issues::{Issue, IssueState, release, store};
 use crate::newsletters::slots::{self, Outcome};
@@ -37,7 +38,7 @@ pub(super) enum Command {
     /// Stop an issue where it is
     Pause(operate::PauseArgs),
     /// Let a paused issue go on
-    Resume(Which),
+    Resume(operate::ResumeArgs),
     /// End an issue for good; what is not sent yet is not sent
     Cancel(operate::CancelArgs),
     /// Try the failed mails of an issue again
@@ -77,7 +78,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
         Command::Deliveries(args) => deliveries::run(&app, &args, context).await?,
         Command::Release(which) => release(&app, &which, context).await?,
         Command::Pause(args) => operate::pause(&app, args, context).await?,
-        Command::Resume(which) => operate::resume(&app, &which, context).await?,
+        Command::Resume(args) => operate::resume(&app, args, context).await?,
         Command::Cancel(args) => operate::cancel(&app, args, context).await?,
         Command::Retry(which) => operate::retry(&app, &which, context).await?,
         Command::Decide(args) => operate::decide(&app, args, context).await?,
@@ -159,9 +160,13 @@ async fn list(app: &App, slug: Option<&str>, limit: u32, context: &Context) -> a
         } else {
             issue.state.to_string()
         };
-        let subject = issue
-            .subject
+        // why it stands still is more urgent than what it is about
+        let paused = issue
+            .pause_reason
             .clone()
+            .filter(|_| issue.paused_at.is_some());
+        let subject = paused
+            .or_else(|| issue.subject.clone())
             .or_else(|| issue.state_reason.clone())
             .unwrap_or_default();
         rows.push((
@@ -209,9 +214,24 @@ async fn show(app: &App, which: &Which, context: &Context) -> anyhow::Result<()>
     let (issue, name) = (&found.issue, found.name());
     let articles = store::articles::of_issue(&app.db, issue.id).await?;
     let counts = counts(&app.db, issue.id).await?;
+    let refusing = brakes::refusing_domains(&app.db, issue.id).await?;
+    let pauses = brakes::pauses(&app.db, issue.id).await?;
+    let relays = relay::standing(app).await?;
+    let waits_for_relays = issue.state.is_open();
+    let troubles: Vec<_> = relays
+        .iter()
+        .filter(|_| waits_for_relays)
+        .filter_map(RelayRow::trouble)
+        .collect();
     if context.terminal.json {
         let mut value = shown(issue, &name);
         value["deliveries"] = serde_json::json!(counts);
+        value["pauses"] = serde_json::json!(pauses);
+        value["relays"] = serde_json::json!(relays);
+        value["domains_that_refuse"] = refusing
+            .iter()
+            .map(|(domain, of)| serde_json::json!({"domain": domain, "policy": of.policy, "answers": of.answers}))
+            .collect();
         value["articles"] = articles
             .iter()
             .map(|article| {
@@ -232,6 +252,24 @@ async fn show(app: &App, which: &Which, context: &Context) -> anyhow::Result<()>
         "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
         issue.cadences.0, issue.candidates, issue.queued, issue.excluded
     ));
+    for trouble in troubles {
+        context.terminal.say(&format!("{trouble}."));
+    }
+    for pause in pauses {
+        context.terminal.say(&format!(
+            "It was paused at {}: {}. It went on at {}: {}.",
+            minute(pause.paused_at),
+            pause.pause_reason.unwrap_or_default(),
+            minute(pause.resumed_at),
+            pause.resume_reason
+        ));
+    }
+    for (domain, of) in refusing {
+        context.terminal.say(&format!(
+            "{domain} refused {} of {} mails by policy: see whether it knows this sender.",
+            of.policy, of.answers
+        ));
+    }
     hints(&counts, issue, &name, context);
     let mut table = Table::new(&["no.", "decision", "title", "reason"]);
     for article in articles {

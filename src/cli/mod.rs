@@ -20,6 +20,7 @@ mod migrate;
 mod newsletter;
 mod operate;
 mod preview;
+mod relay;
 mod restore;
 mod schedule;
 mod send;
@@ -100,6 +101,9 @@ enum Command {
     /// What went out, and what is going
     #[command(subcommand)]
     Issue(issue::Command),
+    /// Where mails are handed to, and how that stands
+    #[command(subcommand)]
+    Relay(relay::Command),
     /// Bring confirmed readers along from a CSV file
     Import(import::Args),
     /// Write readers to standard output
@@ -156,6 +160,7 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Preview(args) => preview::run(&args, context).await,
             Command::Send(args) => send::run(&args, context).await,
             Command::Issue(command) => issue::run(command, context).await,
+            Command::Relay(command) => relay::run(&command, context).await,
             Command::Import(args) => import::run(&args, context).await,
             Command::Export(command) => export::run(command, context).await,
             Command::Token(command) => token::run(command, context).await,

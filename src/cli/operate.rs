@@ -20,6 +20,16 @@ pub(super) struct PauseArgs {
     reason: String,
 }
 
+/// One paused issue, and why it may go on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Why it may go on; kept beside the reason of the pause
+    #[arg(long)]
+    reason: String,
+}
+
 /// One issue, why, and a yes.
 #[derive(Debug, clap::Args)]
 pub(super) struct CancelArgs {
@@ -84,18 +94,20 @@ pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyh
         .await?;
     changed(paused, &format!("issue {name} is paused already, or over"))?;
     context.terminal.say(&format!(
-        "Issue {name} is paused. Next: paperround issue resume {name}"
+        "Issue {name} is paused. Next: paperround issue resume {name} --reason WHY"
     ));
     Ok(())
 }
 
-pub(super) async fn resume(app: &App, which: &Which, context: &Context) -> anyhow::Result<()> {
-    let found = find(app, &which.issue, context).await?;
-    let (id, name) = (found.issue.id, found.name());
-    let expires_at = app.clock.now() + app.config.delivery.give_up_after;
+pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> anyhow::Result<()> {
+    let found = find(app, &args.which.issue, context).await?;
+    let (id, name, now) = (found.issue.id, found.name(), app.clock.now());
+    let expires_at = now + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(move |tx| Box::pin(async move { operate::resume(tx, id, expires_at).await }))
+        .write(move |tx| {
+            Box::pin(async move { operate::resume(tx, id, &args.reason, now, expires_at).await })
+        })
         .await?;
     changed(resumed, &format!("issue {name} was not paused"))?;
     context.terminal.say(&format!("Issue {name} goes on."));

@@ -4,7 +4,7 @@
 
 use uuid::Uuid;
 
-use super::store::{operate, settle};
+use super::store::{brakes, operate, settle};
 use super::{Reason, State};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -116,6 +116,7 @@ pub async fn retry_failed(
     let mut after = DeliveryId(Uuid::nil());
     let mut again = 0;
     send_again(tx, issue).await?;
+    brakes::clear(tx, issue).await?;
     loop {
         let failed = operate::in_state(tx, issue, State::Failed, after, CHUNK).await?;
         let Some(last) = failed.last() else {

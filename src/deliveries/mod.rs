@@ -34,6 +34,7 @@ use crate::db::Db;
 use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, VariantId, WorkerId};
 use crate::text_enum;
 
+pub mod brakes;
 pub mod claim;
 pub mod decide;
 pub mod enqueue;
@@ -41,7 +42,9 @@ pub mod finish;
 pub mod list;
 pub mod mailroom;
 pub mod operate;
+pub mod pace;
 pub mod recover;
+pub mod relays;
 pub mod retry;
 pub mod send;
 pub mod settlement;
@@ -158,6 +161,15 @@ pub struct Claimed {
     pub created_at: Timestamp,
     /// No attempt starts after it.
     pub expires_at: Timestamp,
+    /// The relay of its last transmission.
+    pub relay_id: Option<String>,
+}
+
+impl Claimed {
+    /// The relay that may have accepted it: it is the one that may know its Message-ID.
+    pub fn relay_in_doubt(&self) -> Option<&str> {
+        self.relay_id.as_deref().filter(|_| self.doubt > 0)
+    }
 }
 
 /// How long things last.

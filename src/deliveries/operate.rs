@@ -1,6 +1,6 @@
 //! What an operator does about sending: pause, resume, cancel. And what a reader's leaving does.
 
-use super::store::{operate, read, settle};
+use super::store::{brakes, operate, read, settle};
 use super::{Reason, State, recover};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -64,14 +64,22 @@ pub async fn pause(
     settle::pause_issue(tx, issue, reason, now).await
 }
 
-/// Lets a paused issue go on where it was. `false` when it was not paused.
+/// Lets a paused issue go on where it was, and writes down why. `false` when it was not paused.
 ///
 /// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
-/// lets it grow old.
-pub async fn resume(tx: &mut Tx<'_>, issue: IssueId, expires_at: Timestamp) -> sqlx::Result<bool> {
+/// lets it grow old; and the brakes count anew, so that what they have seen does not pause it again.
+pub async fn resume(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<bool> {
+    brakes::remember_pause(tx, issue, reason, now).await?;
     let resumed = operate::resume(tx, issue).await?;
     if resumed {
         operate::renew(tx, issue, expires_at).await?;
+        brakes::clear(tx, issue).await?;
     }
     Ok(resumed)
 }

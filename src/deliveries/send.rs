@@ -22,11 +22,11 @@ use super::writer::{Ledger, MARK_DEADLINE, Marked};
 use super::{Leases, State};
 use crate::clock::{Clock, Deadline};
 use crate::id::Entropy;
-use crate::smtp::channel::Line;
+use crate::smtp::channel::{Channel, Line};
 use crate::smtp::connection::Fence;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
-use crate::smtp::outcome::{Cause, Failure, Outcome, Phase};
+use crate::smtp::outcome::{Cause, Failure, Outcome, Phase, Verdict};
 use crate::smtp::wire::Wire;
 use crate::telemetry::mask_emails;
 
@@ -49,8 +49,8 @@ pub struct Sending {
     pub entropy: Arc<dyn Entropy>,
     /// How long things last.
     pub leases: Leases,
-    /// The relay's name, for the rows.
-    pub relay: Arc<str>,
+    /// The relays.
+    pub channel: Channel,
     /// When it is cancelled, replies are awaited no longer: what is on the wire is in doubt.
     pub give_up: CancellationToken,
 }
@@ -80,7 +80,7 @@ impl Sending {
         let mut settled = None;
         loop {
             let (following, left) = self.following(line, &mut next).await;
-            let Some(fence) = self.advance(settled.take(), &current).await else {
+            let Some(fence) = self.advance(&line.name(), settled.take(), &current).await else {
                 self.give_back(following.as_ref()).await;
                 return left;
             };
@@ -106,7 +106,7 @@ impl Sending {
                 Some(Err(failure)) => {
                     tokio::join!(
                         self.settle(settled.take()),
-                        self.refuse(&following, &failure)
+                        self.refuse(line, &following, &failure)
                     );
                     return None;
                 }
@@ -177,7 +177,7 @@ impl Sending {
             }
         };
         if let Err(failure) = &addressed {
-            self.refuse(loaded, failure).await;
+            self.refuse(line, loaded, failure).await;
         }
         addressed.is_ok()
     }
@@ -212,12 +212,13 @@ impl Sending {
     /// Settles what went before and marks. The end of the lease, or `None`: the message may not be written.
     async fn advance<W: Borrow<Ready>>(
         &self,
+        relay: &Arc<str>,
         settled: Option<Settlement>,
         loaded: &Loaded<W>,
     ) -> Option<Deadline> {
         let ready = loaded.work.borrow();
         let id = ready.claimed.id;
-        let advanced = self.ledger.advance(settled, ready, &self.relay);
+        let advanced = self.ledger.advance(settled, ready, relay);
         match timeout(MARK_DEADLINE, advanced).await {
             Ok(Ok(Marked::Yes { fence })) => return Some(fence),
             Ok(Ok(Marked::No)) => {
@@ -242,11 +243,17 @@ impl Sending {
         following: Option<&Loaded<W>>,
     ) -> Settlement {
         let attached = following.map(|loaded| &loaded.envelope);
-        let outcome = tokio::select! {
-            outcome = line.transmit(&current.wire, attached) => outcome,
-            () = self.give_up.cancelled() => Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut)),
+        let heard = tokio::select! {
+            outcome = line.transmit(&current.wire, attached) => Some(outcome),
+            () = self.give_up.cancelled() => None,
         };
         let claimed = &current.work.borrow().claimed;
+        let Some(outcome) = heard else {
+            let failure = Failure::new(Phase::Dot, Cause::TimedOut);
+            let settlement = Settlement::of_failure(claimed, &failure, self.circumstances());
+            log(&settlement, "the service stops before the relay's answer");
+            return settlement.unheard();
+        };
         let settlement = Settlement::of_outcome(claimed, &outcome, self.circumstances());
         match &outcome {
             Outcome::Accepted(reply) => log(&settlement, &reply.to_string()),
@@ -278,8 +285,21 @@ impl Sending {
         }
     }
 
-    async fn refuse<W: Borrow<Ready>>(&self, loaded: &Loaded<W>, failure: &Failure) {
+    async fn refuse<W: Borrow<Ready>>(&self, line: &Line, loaded: &Loaded<W>, failure: &Failure) {
         let claimed = &loaded.work.borrow().claimed;
+        let is_about_sender =
+            failure.phase == Phase::Mail && failure.verdict() == Verdict::IssuePaused;
+        let (relay, sender) = (line.name(), claimed.newsletter_id.to_string());
+        if is_about_sender && self.channel.refuses(&relay, &sender) {
+            let why = mask_emails(&failure.to_string());
+            tracing::error!(
+                relay = &*relay,
+                newsletter.id = sender,
+                why,
+                "Relay {relay} refuses newsletter {sender}; the next relay is used"
+            );
+            return self.give_back(Some(loaded)).await;
+        }
         let settlement = Settlement::of_failure(claimed, failure, self.circumstances());
         log(&settlement, &failure.to_string());
         self.ledger.refuse(settlement).await;

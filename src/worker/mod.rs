@@ -6,6 +6,7 @@
 //! answer holds up nobody else's issue.
 
 mod appetite;
+mod pacer;
 mod pulse;
 mod queue;
 mod seat;

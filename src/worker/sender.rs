@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::appetite::Appetite;
+use super::pacer::Pacer;
 use super::queue::Queue;
 use super::seat::Seat;
 use super::ticks;
@@ -23,10 +24,11 @@ use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
 use crate::deliveries::worker::Worker;
 use crate::deliveries::writer::Ledger;
-use crate::deliveries::{Leases, finish, recover};
+use crate::deliveries::{Leases, brakes, finish, recover, relays};
 use crate::id::Entropy;
 use crate::smtp::channel::Channel;
-use crate::smtp::relay::Health;
+use crate::smtp::health::Health;
+use crate::smtp::route::Standing;
 
 /// What has waited for too long is looked for at every so manieth sweep.
 const EXPIRE_EVERY: u32 = 12;
@@ -106,13 +108,23 @@ impl Default for Pace {
 pub struct Sender {
     parts: Parts,
     ledger: Ledger,
+    pacer: Arc<Pacer>,
+    /// How the relays stood when it was written down last.
+    noted: Mutex<Vec<Standing>>,
 }
 
 impl Sender {
     /// A sender that has not begun.
     pub fn new(parts: Parts) -> Self {
         let ledger = Ledger::new(parts.db.clone(), parts.clock.clone(), parts.leases);
-        Self { parts, ledger }
+        let allowances = parts.channel.allowances();
+        let pacer = Pacer::new(parts.db.clone(), parts.clock.clone(), allowances);
+        Self {
+            parts,
+            ledger,
+            pacer: Arc::new(pacer),
+            noted: Mutex::default(),
+        }
     }
 
     /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
@@ -140,6 +152,7 @@ impl Sender {
             let seat = Seat {
                 queue: queue.clone(),
                 channel: self.parts.channel.clone(),
+                pacer: self.pacer.clone(),
                 sending: self.sending(&give_up),
             };
             lines.spawn(seat.work());
@@ -172,7 +185,7 @@ impl Sender {
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().into(),
+            channel: self.parts.channel.clone(),
             give_up: give_up.clone(),
         }
     }
@@ -248,11 +261,12 @@ impl Sender {
             limit,
             suspects,
         };
+        let ticket = self.ledger.ticket();
         let mut claimed = 0;
         if claim::notices_wait(db, terms.now).await? {
             let notices = claim::notices(db, &self.parts.mailroom, terms).await?;
             claimed += notices.len();
-            queue.push(notices);
+            queue.push(notices, ticket);
         }
         if claimed >= limit || queue.load() > enough {
             return Ok(claimed);
@@ -268,7 +282,7 @@ impl Sender {
         };
         let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
         claimed += digests.len();
-        queue.push(digests);
+        queue.push(digests, ticket);
         Ok(claimed)
     }
 
@@ -324,8 +338,21 @@ impl Sender {
         if let Err(error) = recover::sweep(db, now, &self.parts.leases).await {
             tracing::error!(error = %error, "What was left behind cannot be taken back now");
         }
+        if let Err(error) = brakes::check_all(db, self.parts.worker.id(), now).await {
+            tracing::error!(error = %error, "The brakes cannot be looked at now");
+        }
+        self.note_relays().await;
         if let Err(error) = finish::finish_issues(db, now).await {
             tracing::error!(error = %error, "Issues cannot be finished now");
+        }
+    }
+
+    async fn note_relays(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        let standings = self.parts.channel.standings();
+        let mut noted = self.noted.lock().await;
+        if let Err(error) = relays::note(db, &standings, &mut noted, now).await {
+            tracing::error!(error = %error, "How the relays stand cannot be written down now");
         }
     }
 

@@ -38,6 +38,7 @@ fn digest() -> Claimed {
         owner: Uuid::from_u128(5).into(),
         created_at: NOW,
         expires_at: NOW + Duration::from_hours(48),
+        relay_id: None,
     }
 }
 

@@ -1,21 +1,23 @@
 //! The writer: groups of operations, each group one transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::one_mark::mark_or_skip;
+use super::one_mark::{One, mark_or_skip};
+use super::stops::Stops;
 use super::{MOST, Mark, Marked, Operation, Record};
 use crate::clock::{Clock, Deadline};
 use crate::db::{Db, Tx, lost_a_race};
+use crate::deliveries::brakes;
 use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
@@ -31,6 +33,7 @@ pub(super) struct Writer {
     pub(super) leases: Leases,
     /// Results that could not be stored yet.
     pub(super) unstored: Arc<AtomicUsize>,
+    pub(super) stops: Arc<Stops>,
 }
 
 /// What one transaction writes.
@@ -92,6 +95,7 @@ impl Writer {
     }
 
     async fn mark_alone(self, mark: Mark, answer: oneshot::Sender<sqlx::Result<Marked>>) {
+        let issue = mark.ready.claimed.issue_id;
         let mut races = 0;
         let marked = loop {
             let (times, fence) = self.times();
@@ -104,8 +108,14 @@ impl Writer {
                 .await;
             match marked {
                 Err(error) if races < RACES && lost_a_race(&error) => races += 1,
-                Ok(true) => break Ok(Marked::Yes { fence }),
-                Ok(false) => break Ok(Marked::No),
+                Ok(One::Marked) => break Ok(Marked::Yes { fence }),
+                Ok(One::NotMarked) => break Ok(Marked::No),
+                Ok(One::IssueWaits) => {
+                    if let Some(issue) = issue {
+                        self.stops.stop(issue);
+                    }
+                    break Ok(Marked::No);
+                }
                 Err(error) => break Err(error),
             }
         };
@@ -148,6 +158,27 @@ impl Writer {
 
     /// Gives those that were marked. A group that lost a race against other transactions is written again.
     async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+        let suspects = group.suspects();
+        let paused = group.paused();
+        let now = times.now;
+        let marked = self.written(group, times).await?;
+        for issue in paused {
+            self.stops.stop(issue);
+        }
+        // before anything else is marked: what leaves after a brake's commit is what is on the wire already
+        for (issue, worker) in suspects {
+            match brakes::check(&self.db, issue, worker, now).await {
+                Ok(true) => self.stops.stop(issue),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+                }
+            }
+        }
+        Ok(marked)
+    }
+
+    async fn written(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
         let group = Arc::new(group);
         let mut races = 0;
         loop {
@@ -202,7 +233,28 @@ impl Group {
         settle::give_back(tx, &self.given_back).await?;
         let ended = settled.into_iter().chain(refused).collect();
         self.put_back_expired(tx, &ended).await?;
-        mark::mark_all(tx, &self.marks, times).await
+        let marked = mark::mark_all(tx, &self.marks, times).await?;
+        let all = self.settlements.iter().chain(&self.refusals);
+        brakes::record(tx, all, &ended).await?;
+        Ok(marked)
+    }
+
+    /// Issues that it pauses.
+    fn paused(&self) -> BTreeSet<IssueId> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
+            .collect()
+    }
+
+    /// Issues whose answers may pull a brake, and who heard them.
+    fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| {
+            let answer = settlement.answer.as_ref()?;
+            let suspect = (answer.issue, settlement.owner);
+            answer.said.is_bad().then_some(suspect)
+        })
+        .collect()
     }
 
     async fn put_back_expired(

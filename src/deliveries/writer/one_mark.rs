@@ -14,30 +14,46 @@ use crate::deliveries::{Kind, Reason};
 /// How long a notice waits that may not be sent as what it was claimed.
 const NOTICE_AGAIN: Duration = Duration::from_secs(5);
 
+/// What became of one mark.
+pub(super) enum One {
+    /// It was made.
+    Marked,
+    /// It was not, for a reason of its own row.
+    NotMarked,
+    /// It was not, and nothing of its issue will be for now.
+    IssueWaits,
+}
+
 /// Why a mark was not made.
 enum WhyNot {
     /// The row ends.
     Skip(Reason),
     /// The row waits: what stands in the way may go.
     Wait,
+    /// Its whole issue waits: it is paused.
+    IssueWaits,
 }
 
-/// Marks, or skips, or lets wait. Whether it is marked.
+/// Marks, or skips, or lets wait.
 pub(super) async fn mark_or_skip(
     tx: &mut Tx<'_>,
     ready: &Ready,
     relay: &str,
     times: Times,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<One> {
     let claimed = &ready.claimed;
     let why_not = match forbids(tx, ready, times.now).await? {
         None if mark::mark(tx, claimed, relay, times).await? => {
-            return Ok(true);
+            return Ok(One::Marked);
         }
         None => WhyNot::Wait,
         Some(why_not) => why_not,
     };
     match why_not {
+        WhyNot::IssueWaits => {
+            settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            return Ok(One::IssueWaits);
+        }
         WhyNot::Wait => {
             // A notice is decided about anew at its next claim, which may come to the same: not at once.
             let wait = match claimed.issue_id {
@@ -59,7 +75,7 @@ pub(super) async fn mark_or_skip(
             }
         }
     }
-    Ok(false)
+    Ok(One::NotMarked)
 }
 
 /// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,
@@ -72,7 +88,7 @@ async fn forbids(tx: &mut Tx<'_>, ready: &Ready, now: Timestamp) -> sqlx::Result
             Some((state, _)) if state == "cancelled" => {
                 return Ok(Some(WhyNot::Skip(Reason::Cancelled)));
             }
-            Some(_) | None => return Ok(Some(WhyNot::Wait)),
+            Some(_) | None => return Ok(Some(WhyNot::IssueWaits)),
         }
     }
     let needs_subscription = match claimed.kind {

@@ -175,9 +175,13 @@ impl Press {
     }
 
     pub(crate) async fn readers(&self, count: usize) -> Vec<Reader> {
+        self.readers_at("example.org", count).await
+    }
+
+    pub(crate) async fn readers_at(&self, domain: &str, count: usize) -> Vec<Reader> {
         let mut readers = Vec::new();
         for number in 0..count {
-            readers.push(self.reader(&format!("reader{number}@example.org")).await);
+            readers.push(self.reader(&format!("reader{number}@{domain}")).await);
         }
         readers
     }
@@ -411,9 +415,14 @@ impl Press {
     }
 
     pub(crate) async fn resume(&self, issue: IssueId) {
-        let expires_at = self.now() + Duration::from_hours(48);
+        let now = self.now();
+        let expires_at = now + Duration::from_hours(48);
         self.write(move |tx| {
-            Box::pin(async move { operate::resume(tx, issue, expires_at).await.map(drop) })
+            Box::pin(async move {
+                operate::resume(tx, issue, "mended", now, expires_at)
+                    .await
+                    .map(drop)
+            })
         })
         .await;
     }

@@ -34,7 +34,9 @@ db_test!(
             run.err
         );
         assert!(press.pause_reason(edition.issue).await.is_some());
-        program.run(&["issue", "resume", "2"]).expect(0);
+        program
+            .run(&["issue", "resume", "2", "--reason", "looked at"])
+            .expect(0);
         assert_eq!(press.pause_reason(edition.issue).await, None);
         let run = program.run(&["issue", "cancel", &id, "--yes"]).expect(0);
         assert!(
@@ -66,7 +68,7 @@ db_test!(
                 &["issue", "deliveries", name],
                 &["issue", "release", name],
                 &["issue", "pause", name],
-                &["issue", "resume", name],
+                &["issue", "resume", name, "--reason", "looked at"],
                 &["issue", "cancel", name, "--yes"],
                 &["issue", "retry", name],
                 &["issue", "decide", name, "--sent", "--yes"],
