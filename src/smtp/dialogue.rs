@@ -57,7 +57,7 @@ impl Connection {
                 Ok(Err(error)) => break Cause::Lost(error.to_string()),
                 // The process stood still past its deadline: what has come meanwhile was not looked at yet.
                 Err(_) if deadline.elapsed() > STOOD_STILL => {
-                    deadline = Instant::now() + STOOD_STILL
+                    deadline = Instant::now() + STOOD_STILL;
                 }
                 Err(_) => break Cause::TimedOut,
             }
