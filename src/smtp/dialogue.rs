@@ -16,6 +16,9 @@ use super::reply::Reply;
 /// How long an early reply may take to become complete.
 const EARLY_REPLY: Duration = Duration::from_secs(20);
 
+/// A deadline that is noticed so much too late was missed by a process that stood still.
+const STOOD_STILL: Duration = Duration::from_millis(500);
+
 /// What happened first while the message was being written.
 enum Step {
     Wrote(io::Result<usize>),
@@ -41,7 +44,7 @@ impl Connection {
         phase: Phase,
         limit: Duration,
     ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = Instant::now() + limit;
         let cause = loop {
             match self.input.next_reply() {
                 Ok(Some(reply)) => return Ok(reply),
@@ -52,6 +55,10 @@ impl Connection {
                 Ok(Ok(0)) => break Cause::Lost("the relay closed the connection".to_owned()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => break Cause::Lost(error.to_string()),
+                // The process stood still past its deadline: what has come meanwhile was not looked at yet.
+                Err(_) if deadline.elapsed() > STOOD_STILL => {
+                    deadline = Instant::now() + STOOD_STILL;
+                }
                 Err(_) => break Cause::TimedOut,
             }
         };

@@ -5,6 +5,7 @@
 //! work at once. Reading feeds, making issues and preparing them go on beside one another, so that a site that does not
 //! answer holds up nobody else's issue.
 
+mod appetite;
 mod pacer;
 mod pulse;
 mod queue;

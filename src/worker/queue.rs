@@ -23,6 +23,8 @@ struct Inner {
     notices: VecDeque<(Ready, u64)>,
     digests: VecDeque<(Ready, u64)>,
     in_hand: usize,
+    /// Deliveries that were done with, ever.
+    done: usize,
     is_closed: bool,
 }
 
@@ -110,6 +112,11 @@ impl Queue {
         inner.notices.len() + inner.digests.len() + inner.in_hand
     }
 
+    /// Deliveries that were done with, ever.
+    pub(super) fn done(&self) -> usize {
+        self.lock().done
+    }
+
     /// Waits until the load is at most `load`.
     pub(super) async fn until_at_most(&self, load: usize) {
         loop {
@@ -170,7 +177,11 @@ impl Borrow<Ready> for Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.queue.lock().in_hand -= 1;
+        {
+            let mut inner = self.queue.lock();
+            inner.in_hand -= 1;
+            inner.done += 1;
+        }
         self.queue.went.notify_waiters();
     }
 }

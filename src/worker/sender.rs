@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::appetite::Appetite;
 use super::pacer::Pacer;
 use super::queue::Queue;
 use super::seat::Seat;
@@ -28,10 +29,6 @@ use crate::id::Entropy;
 use crate::smtp::channel::Channel;
 use crate::smtp::health::Health;
 use crate::smtp::route::Standing;
-
-/// Rows of one claim, and rows that wait in the process: enough to keep the lines busy while the next are claimed.
-const CLAIM: usize = 500;
-const AHEAD: usize = 250;
 
 /// What has waited for too long is looked for at every so manieth sweep.
 const EXPIRE_EVERY: u32 = 12;
@@ -194,11 +191,13 @@ impl Sender {
     }
 
     async fn feed(&self, queue: &Queue, until: Until) {
-        let enough = self.parts.channel.max_lines() + AHEAD;
+        let mut appetite = Appetite::new(self.parts.channel.max_lines());
         let mut turn = 0;
         loop {
             let called = self.parts.queued.notified();
-            let claimed = match self.claim(queue, &mut turn).await {
+            appetite.measure(queue.done());
+            let enough = appetite.enough();
+            let claimed = match self.claim(queue, &appetite, &mut turn).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::error!(error = %error, "Nothing can be claimed; the next try is in a second");
@@ -229,24 +228,30 @@ impl Sender {
     }
 
     /// Claims what is due: notices, then digests of one issue; of the next issue at the next turn.
-    async fn claim(&self, queue: &Queue, turn: &mut usize) -> sqlx::Result<usize> {
-        let limit = self.allowance();
+    async fn claim(
+        &self,
+        queue: &Queue,
+        appetite: &Appetite,
+        turn: &mut usize,
+    ) -> sqlx::Result<usize> {
+        let limit = self.allowance(appetite);
         if limit == 0 {
             return Ok(0);
         }
-        let claimed = self.claim_some(queue, turn, limit, false).await?;
+        let enough = appetite.enough();
+        let claimed = self.claim_some(queue, turn, (limit, enough), false).await?;
         if claimed > 0 || queue.load() > 0 {
             return Ok(claimed);
         }
         // A row that may have killed the process comes last, and alone.
-        self.claim_some(queue, turn, 1, true).await
+        self.claim_some(queue, turn, (1, enough), true).await
     }
 
     async fn claim_some(
         &self,
         queue: &Queue,
         turn: &mut usize,
-        limit: usize,
+        (limit, enough): (usize, usize),
         suspects: bool,
     ) -> sqlx::Result<usize> {
         let db = &self.parts.db;
@@ -263,7 +268,7 @@ impl Sender {
             claimed += notices.len();
             queue.push(notices, ticket);
         }
-        if claimed >= limit || queue.load() > self.parts.channel.max_lines() + AHEAD {
+        if claimed >= limit || queue.load() > enough {
             return Ok(claimed);
         }
         let issues = claim::open_issues(db, terms.now).await?;
@@ -282,12 +287,12 @@ impl Sender {
     }
 
     /// How much may be claimed: nothing where it could not be sent or recorded, one for a relay that is being probed.
-    fn allowance(&self) -> usize {
+    fn allowance(&self, appetite: &Appetite) -> usize {
         if !self.ledger.is_healthy() || !self.parts.worker.is_alive() {
             return 0;
         }
         match self.parts.channel.health() {
-            Health::Ok => CLAIM,
+            Health::Ok => appetite.claim(),
             Health::BackingOff { until, .. } | Health::Halted { until, .. } => {
                 usize::from(until <= self.parts.clock.now())
             }

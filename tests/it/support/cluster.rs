@@ -1,7 +1,7 @@
 //! A PostgreSQL of a test's own, which it may restart.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use paperround::config::DatabaseTarget;
 use tempfile::TempDir;
@@ -15,18 +15,20 @@ pub(crate) enum Stop {
     Immediate,
 }
 
-/// A running server. It ends with this handle.
+/// A running server. It ends with this handle, or with the test's process.
 pub(crate) struct Cluster {
     folder: TempDir,
     tools: PathBuf,
+    guard: Option<Child>,
 }
 
 impl Cluster {
     /// Makes one and starts it. It listens on a socket in its folder alone, and is for the user who runs the test.
     pub(crate) fn start() -> Self {
-        let cluster = Self {
+        let mut cluster = Self {
             folder: tempfile::tempdir().unwrap(),
             tools: tools(),
+            guard: None,
         };
         if is_root() {
             // the server refuses to run as root
@@ -46,6 +48,7 @@ impl Cluster {
         let usual = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, usual + &settings).unwrap();
         succeed(cluster.pg_ctl().arg("start"));
+        cluster.guard = Some(cluster.guard());
         cluster
     }
 
@@ -63,6 +66,20 @@ impl Cluster {
             Stop::Immediate => "immediate",
         };
         succeed(self.pg_ctl().args(["-m", mode, "restart"]));
+    }
+
+    /// Stops the server when its standard input ends, as it does however this process ends.
+    fn guard(&self) -> Child {
+        let mut stop = self.pg_ctl();
+        // nothing of it is kept
+        stop.args(["-m", "immediate", "stop"]);
+        let mut guard = Command::new("sh");
+        guard.args(["-c", "read -r _; exec \"$@\"", "guard"]);
+        guard.arg(stop.get_program()).args(stop.get_args());
+        guard.current_dir(self.folder.path());
+        guard.stdin(Stdio::piped());
+        guard.stdout(Stdio::null()).stderr(Stdio::null());
+        guard.spawn().unwrap()
     }
 
     fn pg_ctl(&self) -> Command {
@@ -95,8 +112,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // nothing of it is kept
-        let _stopped = self.pg_ctl().args(["-m", "immediate", "stop"]).output();
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take());
+            let _stopped = guard.wait();
+        }
     }
 }
 

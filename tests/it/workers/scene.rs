@@ -24,12 +24,13 @@ use crate::support::smtp_server::SmtpServer;
 use crate::support::{Program, TestApp};
 
 const CONNECTIONS: usize = 4;
-const DEADLINE: Duration = Duration::from_mins(5);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
 const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
 const OPEN: &str = "SELECT COUNT(*) FROM deliveries WHERE state NOT IN ('sent', 'held')";
 const ISSUES: &str = "SELECT state FROM issues";
+const PAUSED: &str = "SELECT pause_reason FROM issues";
 const SESSIONS: &str = "SELECT pid FROM pg_stat_activity
      WHERE application_name = 'paperround' AND pid <> pg_backend_pid() ORDER BY pid";
 const TERMINATE: &str = "SELECT pg_terminate_backend($1)";
@@ -197,7 +198,12 @@ impl Scene {
             for (state, _) in self.rows().await.into_values() {
                 *tally.entry(state).or_default() += 1;
             }
-            panic!("not everybody was served: {tally:?}; {}", self.words());
+            let paused: Vec<Option<String>> =
+                read_db!(&self.app.db, |conn| sqlx::query_scalar(PAUSED)
+                    .fetch_all(conn)
+                    .await)
+                .unwrap();
+            panic!("not everybody was served: {tally:?}; {paused:?}");
         }
     }
 
