@@ -4,7 +4,7 @@
 //! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
 //!
 //! What older issues have not sent to a chunk's readers is put back first: it comes with this issue, which was frozen
-//! with those articles in it. Where it cannot be, its reader waits (see [`unsent`](super::unsent)). An interest that
+//! with those articles in it. Where it cannot be, its reader waits (see `unsent`). An interest that
 //! stands lower still takes no part (see [`due`](super::due)).
 
 use std::collections::HashMap;
