@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::fetch::{FetchError, Fetcher, Request};
@@ -35,8 +35,10 @@ const CHUNK: usize = 100;
 pub enum When {
     /// Those whose next poll has come.
     Due,
-    /// Any that is not paused: before an issue is composed, or because an operator says so.
+    /// Any that is not paused: because an operator says so.
     Now,
+    /// The same before an issue is composed, which goes without it if the site has not answered by then.
+    NowUntil(Instant),
 }
 
 /// What came of it.
@@ -62,7 +64,17 @@ pub async fn refresh(
     let Some(feed) = claim(app, id, when).await? else {
         return Ok(Refreshed::Skipped);
     };
-    let outcome = ask(fetcher, &feed, app.clock.now()).await;
+    let asked = ask(fetcher, &feed, app.clock.now());
+    let outcome = match when {
+        When::Due | When::Now => asked.await,
+        When::NowUntil(until) => match timeout_at(until, asked).await {
+            Ok(outcome) => outcome,
+            Err(_late) => {
+                leave(app, id).await?;
+                return Ok(Refreshed::Failed("it did not answer in time".to_owned()));
+            }
+        },
+    };
     let now = app.clock.now();
     let refreshed = match outcome {
         Ok(answer) => record(app, feed, answer, now).await?,
@@ -72,24 +84,33 @@ pub async fn refresh(
         }
     };
     if refreshed == Refreshed::Skipped {
-        app.db
-            .write(move |tx| Box::pin(async move { store::leave(tx, id).await }))
-            .await?;
+        leave(app, id).await?;
     }
     Ok(refreshed)
+}
+
+/// Gives a claimed feed back: others need not wait for the claim's end.
+async fn leave(app: &App, id: FeedId) -> sqlx::Result<()> {
+    app.db
+        .write(move |tx| Box::pin(async move { store::leave(tx, id).await }))
+        .await
 }
 
 /// Takes the feed. Where another process is reading it, what is due is left to that one; who wants it now waits for the
 /// other's end, and is content with what it found.
 async fn claim(app: &App, id: FeedId, when: When) -> sqlx::Result<Option<Feed>> {
-    let began = Instant::now();
+    let patience = match when {
+        When::Due => None,
+        When::Now => Some(Instant::now() + PATIENCE),
+        When::NowUntil(until) => Some(until),
+    };
     let (mut now, mut wait) = (app.clock.now(), LOOK_AGAIN.0);
     let far = now + Duration::from_hours(24 * 365);
     let (asked_at, mut unread_since) = (now, far);
     loop {
         let due_by = match when {
             When::Due => now,
-            When::Now => far,
+            When::Now | When::NowUntil(_) => far,
         };
         let claim = store::Claim {
             id,
@@ -102,7 +123,7 @@ async fn claim(app: &App, id: FeedId, when: When) -> sqlx::Result<Option<Feed>> 
             .db
             .write(move |tx| Box::pin(async move { store::claim(tx, claim).await }))
             .await?;
-        let waits = when == When::Now && began.elapsed() < PATIENCE;
+        let waits = patience.is_some_and(|until| Instant::now() < until);
         if claimed.is_some() || !waits || !store::is_being_read(&app.db, id, now).await? {
             return Ok(claimed);
         }

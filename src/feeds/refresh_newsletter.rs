@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::fetch::Fetcher;
 use super::refresh::{Refreshed, When, refresh};
@@ -64,12 +64,12 @@ async fn read(
     feed: Feed,
     until: Instant,
 ) -> sqlx::Result<Option<Unread>> {
-    let reason = match timeout_at(until, refresh(app, fetcher, feed.id, When::Now)).await {
-        Ok(refreshed) => match refreshed? {
-            Refreshed::Failed(reason) => reason,
-            Refreshed::Skipped | Refreshed::Unchanged | Refreshed::Read(_) => return Ok(None),
-        },
-        Err(_late) => "it did not answer in time".to_owned(),
+    let reason = match refresh(app, fetcher, feed.id, When::NowUntil(until)).await? {
+        Refreshed::Failed(reason) => reason,
+        Refreshed::Skipped if Instant::now() >= until => {
+            "another process was still reading it".to_owned()
+        }
+        Refreshed::Skipped | Refreshed::Unchanged | Refreshed::Read(_) => return Ok(None),
     };
     Ok(Some(Unread {
         id: feed.id,

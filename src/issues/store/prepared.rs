@@ -179,8 +179,8 @@ pub(in crate::issues) async fn supersede(
             let query = update.build_query_as().persistent(false);
             query.fetch_all(conn).await?
         });
+        skipped.extend(rows.iter().map(|(subscription, _)| *subscription));
         for (subscription, given_from) in rows {
-            skipped.push(subscription);
             let given_from = given_from.map_or_else(Vec::new, |given_from| given_from.0);
             moves.extend(given_from.into_iter().map(|moved| (subscription, moved)));
         }
