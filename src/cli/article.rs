@@ -9,10 +9,7 @@ use super::table::Table;
 use super::when::minute;
 use crate::app::App;
 use crate::feeds::{Article, ArticleState, release, store};
-use crate::id::{ArticleId, NewsletterId};
-
-/// Articles read at a time.
-const PAGE: i64 = 500;
+use crate::id::ArticleId;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -47,7 +44,7 @@ pub(super) struct ListArgs {
     state: Option<ArticleState>,
     /// How many
     #[arg(long, default_value_t = 20)]
-    limit: usize,
+    limit: u32,
 }
 
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Code> {
@@ -98,7 +95,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
 
 async fn list(app: &App, args: &ListArgs, context: &Context) -> anyhow::Result<()> {
     let newsletter = context.newsletter(app, args.newsletter.as_deref()).await?;
-    let articles = newest(app, newsletter.id, args)
+    let articles = store::articles(&app.db, newsletter.id, args.state, args.limit.into())
         .await
         .context("cannot read the articles")?;
     if context.terminal.json {
@@ -128,31 +125,6 @@ async fn list(app: &App, args: &ListArgs, context: &Context) -> anyhow::Result<(
         ]);
     }
     context.terminal.data(&table.text())
-}
-
-/// The newest articles that are asked for.
-async fn newest(
-    app: &App,
-    newsletter: NewsletterId,
-    args: &ListArgs,
-) -> sqlx::Result<Vec<Article>> {
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let page = store::articles(&app.db, newsletter, before, PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(found);
-        };
-        before = Some((last.first_seen_at, last.id));
-        for article in page {
-            if found.len() == args.limit {
-                return Ok(found);
-            }
-            if args.state.is_none_or(|state| article.state == state) {
-                found.push(article);
-            }
-        }
-    }
 }
 
 async fn find(app: &App, id: ArticleId) -> anyhow::Result<Article> {

@@ -249,7 +249,7 @@ async fn show(app: &App, which: &Which, context: &Context) -> anyhow::Result<()>
         operate::tally(&counts)
     ));
     context.terminal.say(&format!(
-        "It serves {}. {} readers were looked at: {} mails, {} without news or paused.",
+        "It serves {}. {} readers were looked at: {} mails, {} without news, paused, or with an older mail on its way.",
         issue.cadences.0, issue.candidates, issue.queued, issue.excluded
     ));
     for trouble in troubles {

@@ -109,7 +109,7 @@ pub(in crate::issues) async fn take_over(
                 if !prepared::stands_at(tx, this, from).await? {
                     return Ok(None);
                 }
-                let skipped = prepared::supersede(tx, (id, state), &ids, now).await?;
+                let skipped = prepared::supersede(tx, state, &ids, now).await?;
                 Ok(Some(skipped))
             })
         });

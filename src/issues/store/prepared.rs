@@ -30,11 +30,6 @@ const SUPERSEDE_UNCLAIMED: &str = " FROM taken_over
 const SUPERSEDE_ENDED: &str = ", owner = NULL FROM taken_over
      WHERE deliveries.id = taken_over.id AND state IN ('pending', 'claimed') AND doubt = 0
      RETURNING subscription_id, given_from";
-// a worker that is none: nobody else writes this row
-const COUNT_SKIPPED: &str = "INSERT INTO issue_counts (issue_id, worker_id, sent, failed, skipped, deferred,
-         in_doubt, held)
-     VALUES ($1, $2, 0, 0, $3, 0, 0, 0)
-     ON CONFLICT (issue_id, worker_id) DO UPDATE SET skipped = issue_counts.skipped + excluded.skipped";
 const VARIANT_ID: &str = "SELECT id FROM variants WHERE issue_id = $1 AND key = $2";
 const INSERT_VARIANT: &str =
     "INSERT INTO variants (id, issue_id, key, locale, article_ids, subject, message, bytes, recipients)
@@ -154,11 +149,11 @@ pub(in crate::issues) async fn unsent(
     Ok(rows.into_iter().map(unsent).collect())
 }
 
-/// Skips these deliveries of `issue`, which stands at `state`, where they are still unsent, and puts their interests
+/// Skips these deliveries of an issue that stands at `state`, where they are still unsent, and puts their interests
 /// back. Whose they were.
 pub(in crate::issues) async fn supersede(
     tx: &mut Tx<'_>,
-    (issue, state): (IssueId, IssueState),
+    state: IssueState,
     deliveries: &[DeliveryId],
     now: Timestamp,
 ) -> sqlx::Result<Vec<SubscriptionId>> {
@@ -185,18 +180,7 @@ pub(in crate::issues) async fn supersede(
             moves.extend(given_from.into_iter().map(|moved| (subscription, moved)));
         }
     }
-    if skipped.is_empty() {
-        return Ok(skipped);
-    }
     put_back(tx, &moves).await?;
-    let count = i64::try_from(skipped.len()).unwrap_or(i64::MAX);
-    write_db!(tx, |conn| sqlx::query(COUNT_SKIPPED)
-        .bind(issue)
-        .bind(uuid::Uuid::nil())
-        .bind(count)
-        .execute(conn)
-        .await
-        .map(drop))?;
     Ok(skipped)
 }
 
@@ -337,7 +321,7 @@ pub struct ChunkCounts {
     pub candidates: i64,
     /// Deliveries made.
     pub queued: i64,
-    /// Readers it had nothing for, or who are paused.
+    /// Readers it had nothing for, who are paused, or who wait for the end of an older mail.
     pub excluded: i64,
 }
 

@@ -5,6 +5,7 @@ mod app;
 pub(crate) mod browser;
 #[cfg(feature = "test-postgres")]
 pub(crate) mod cluster;
+pub(crate) mod copies;
 mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;

@@ -19,6 +19,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::crew::Crew;
 use crate::support::cluster::{Cluster, Stop};
+use crate::support::copies::{Copies, Rows};
 use crate::support::service::Service;
 use crate::support::smtp_server::SmtpServer;
 use crate::support::{Program, TestApp};
@@ -38,9 +39,6 @@ const IN_TRANSACTION: &str = "SELECT COUNT(*) FROM pg_stat_activity
      WHERE state LIKE 'idle in transaction%' AND now() - state_change > INTERVAL '1 second'";
 const ALL_SESSIONS: &str =
     "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'paperround'";
-
-/// Recipient to state and doubts.
-pub(super) type Rows = BTreeMap<String, (String, i64)>;
 
 /// What the workers work on.
 pub(super) struct Scene {
@@ -245,10 +243,10 @@ impl Scene {
                 .fetch_all(conn)
                 .await)
             .unwrap();
-        let copies = self.copies();
+        let copies = Copies::at(&self.relay);
         let count = held.len();
         for (id, issue, recipient) in held {
-            let decision = if copies.contains_key(&recipient) {
+            let decision = if copies.has(&recipient) {
                 HeldDecision::Sent
             } else {
                 HeldDecision::SendAgain
@@ -263,22 +261,12 @@ impl Scene {
         count
     }
 
-    /// The copies of each reader, by their hashes.
-    fn copies(&self) -> BTreeMap<String, Vec<String>> {
-        let mut copies = BTreeMap::<String, Vec<String>>::new();
-        for accepted in self.relay.accepted() {
-            let of_reader = copies.entry(accepted.recipient).or_default();
-            of_reader.push(accepted.hash);
-        }
-        copies
-    }
-
     /// Nothing is called sent that the relay does not know, nothing is given up, and who is held is held for a reason.
     pub(super) fn assert_that_what_is_sent_was_accepted(&self, rows: &Rows) {
-        let copies = self.copies();
+        let copies = Copies::at(&self.relay);
         for (reader, (state, doubt)) in rows {
             match state.as_str() {
-                "sent" => assert!(copies.contains_key(reader), "{reader} is lost"),
+                "sent" => assert!(copies.has(reader), "{reader} is lost"),
                 "held" => {}
                 other => panic!("{reader} is {other} with {doubt} doubts"),
             }
@@ -297,23 +285,15 @@ impl Scene {
             issues == ["finished"] || issues == ["sending"],
             "{issues:?}"
         );
-        let copies = self.copies();
-        assert!(copies.keys().eq(after.keys()), "ledger and database differ");
-        for (reader, hashes) in &copies {
-            let doubt = usize::try_from(rows[reader].1).unwrap();
-            assert!(
-                hashes.len() <= 1 + doubt,
-                "{reader} got {} copies with {doubt} doubts",
-                hashes.len()
-            );
-            assert!(
-                hashes.iter().all(|hash| hash == &hashes[0]),
-                "the copies of {reader} differ"
-            );
-        }
+        let copies = Copies::at(&self.relay);
+        assert!(
+            copies.readers().eq(after.keys()),
+            "ledger and database differ"
+        );
+        copies.assert_within_doubts(rows);
         Verdict {
-            readers: copies.len(),
-            extra: copies.values().map(|hashes| hashes.len() - 1).sum(),
+            readers: copies.readers().count(),
+            extra: copies.extra(),
             doubts: rows.values().map(|(_, doubt)| doubt).sum(),
         }
     }
