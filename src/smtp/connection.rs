@@ -35,6 +35,9 @@ pub enum Pipelining {
     Off,
 }
 
+/// Whether the time is over within which a message may be ended.
+pub type Fence = Box<dyn Fn() -> bool + Send + Sync>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Ready for an envelope.
@@ -57,6 +60,8 @@ pub struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) input: Input,
     pub(super) deadlines: Deadlines,
+    /// Of the message that comes next.
+    pub(super) fence: Option<Fence>,
     encrypted: bool,
     capabilities: Capabilities,
     pipelining: Pipelining,
@@ -79,6 +84,7 @@ impl Connection {
             input: Input::default(),
             capabilities: Capabilities::default(),
             deadlines,
+            fence: None,
             pipelining,
             state: State::Closed,
             needs_reset: false,
@@ -165,6 +171,12 @@ impl Connection {
     /// Whether the envelope may go out in one write with the message before it.
     pub fn may_attach(&self, envelope: &Envelope) -> bool {
         self.takes_groups() && !self.needs_reset && self.cannot_take(envelope).is_none()
+    }
+
+    /// The next message is broken off before its dot when `fence` says so: a process that stood still must not end what
+    /// others may have taken over meanwhile. Once the dot is out its answer is awaited all the same.
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.fence = Some(fence);
     }
 
     /// Writes the message and its final dot and hears the answer. Only after an `Ok` of [`Self::envelope`].

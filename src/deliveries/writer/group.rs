@@ -1,25 +1,30 @@
 //! The writer: groups of operations, each group one transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::one_mark::mark_or_skip;
+use super::one_mark::{One, mark_or_skip};
+use super::stops::Stops;
 use super::{MOST, Mark, Marked, Operation, Record};
-use crate::clock::Clock;
-use crate::db::{Db, Tx};
+use crate::clock::{Clock, Deadline};
+use crate::db::{Db, Tx, lost_a_race};
+use crate::deliveries::brakes;
 use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
 const STORE_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How often a transaction is repeated that lost a race against others. It may lose again; not for ever.
+const RACES: u32 = 5;
 
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -28,6 +33,7 @@ pub(super) struct Writer {
     pub(super) leases: Leases,
     /// Results that could not be stored yet.
     pub(super) unstored: Arc<AtomicUsize>,
+    pub(super) stops: Arc<Stops>,
 }
 
 /// What one transaction writes.
@@ -59,14 +65,14 @@ impl Writer {
         for operation in &operations {
             group.add(operation.record.as_ref(), operation.mark.as_ref());
         }
-        let times = self.times();
+        let (times, fence) = self.times();
         match self.commit(group, times).await {
             Ok(marked) => {
                 for operation in operations {
-                    self.answer(operation, &marked, times);
+                    self.answer(operation, &marked, fence);
                 }
             }
-            // one of them, or all: each by itself finds out
+            // One of them, or all, or only the answer of the COMMIT was lost: each by itself finds out.
             Err(_) => {
                 for operation in operations {
                     tokio::spawn(self.clone().write_alone(operation));
@@ -76,12 +82,11 @@ impl Writer {
     }
 
     /// Answers an operation whose record is stored.
-    fn answer(&self, operation: Operation, marked: &HashSet<DeliveryId>, times: Times) {
+    fn answer(&self, operation: Operation, marked: &HashSet<DeliveryId>, fence: Deadline) {
         match operation.mark {
             None => send(operation.answer, Ok(Marked::No)),
             Some(mark) if marked.contains(&mark.ready.claimed.id) => {
-                let until = times.lease_until;
-                send(operation.answer, Ok(Marked::Yes { until }));
+                send(operation.answer, Ok(Marked::Yes { fence }));
             }
             Some(mark) => {
                 tokio::spawn(self.clone().mark_alone(mark, operation.answer));
@@ -90,13 +95,30 @@ impl Writer {
     }
 
     async fn mark_alone(self, mark: Mark, answer: oneshot::Sender<sqlx::Result<Marked>>) {
-        let times = self.times();
-        let marked = self
-            .db
-            .write(move |tx| {
-                Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
-            })
-            .await;
+        let issue = mark.ready.claimed.issue_id;
+        let mut races = 0;
+        let marked = loop {
+            let (times, fence) = self.times();
+            let mark = mark.clone();
+            let marked = self
+                .db
+                .write(move |tx| {
+                    Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
+                })
+                .await;
+            match marked {
+                Err(error) if races < RACES && lost_a_race(&error) => races += 1,
+                Ok(One::Marked) => break Ok(Marked::Yes { fence }),
+                Ok(One::NotMarked) => break Ok(Marked::No),
+                Ok(One::IssueWaits) => {
+                    if let Some(issue) = issue {
+                        self.stops.stop(issue);
+                    }
+                    break Ok(Marked::No);
+                }
+                Err(error) => break Err(error),
+            }
+        };
         send(answer, marked);
     }
 
@@ -121,7 +143,8 @@ impl Writer {
         loop {
             let mut group = Group::default();
             group.add(Some(&record), None);
-            let Err(error) = self.commit(group, self.times()).await else {
+            let (times, _fence) = self.times();
+            let Err(error) = self.commit(group, times).await else {
                 return;
             };
             if counted.is_none() {
@@ -133,20 +156,56 @@ impl Writer {
         }
     }
 
-    /// Gives those that were marked.
+    /// Gives those that were marked. A group that lost a race against other transactions is written again.
     async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
-        self.db
-            .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
-            .await
+        let suspects = group.suspects();
+        let paused = group.paused();
+        let now = times.now;
+        let marked = self.written(group, times).await?;
+        for issue in paused {
+            self.stops.stop(issue);
+        }
+        // before anything else is marked: what leaves after a brake's commit is what is on the wire already
+        for (issue, worker) in suspects {
+            match brakes::check(&self.db, issue, worker, now).await {
+                Ok(true) => self.stops.stop(issue),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+                }
+            }
+        }
+        Ok(marked)
     }
 
-    fn times(&self) -> Times {
-        let now = self.clock.now();
-        Times {
-            now,
-            lease_until: now + self.leases.transmission,
-            alive_after: now - self.leases.own_worker_lease(),
+    async fn written(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+        let group = Arc::new(group);
+        let mut races = 0;
+        loop {
+            let group = group.clone();
+            let committed = self
+                .db
+                .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
+                .await;
+            match committed {
+                Err(error) if races < RACES && lost_a_race(&error) => races += 1,
+                committed => return committed,
+            }
         }
+    }
+
+    /// The times of a transaction that is about to begin, and the end of the leases that it gives.
+    fn times(&self) -> (Times, Deadline) {
+        let lease = self.leases.own_transmission_lease();
+        let fence = Deadline::after(&*self.clock, lease);
+        let now = self.clock.now();
+        let times = Times {
+            now,
+            by_lease: self.leases.now(now),
+            transmission: self.leases.transmission,
+            sign_of_life: self.leases.own_worker_lease(),
+        };
+        (times, fence)
     }
 }
 
@@ -174,7 +233,28 @@ impl Group {
         settle::give_back(tx, &self.given_back).await?;
         let ended = settled.into_iter().chain(refused).collect();
         self.put_back_expired(tx, &ended).await?;
-        mark::mark_all(tx, &self.marks, times).await
+        let marked = mark::mark_all(tx, &self.marks, times).await?;
+        let all = self.settlements.iter().chain(&self.refusals);
+        brakes::record(tx, all, &ended).await?;
+        Ok(marked)
+    }
+
+    /// Issues that it pauses.
+    fn paused(&self) -> BTreeSet<IssueId> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
+            .collect()
+    }
+
+    /// Issues whose answers may pull a brake, and who heard them.
+    fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| {
+            let answer = settlement.answer.as_ref()?;
+            let suspect = (answer.issue, settlement.owner);
+            answer.said.is_bad().then_some(suspect)
+        })
+        .collect()
     }
 
     async fn put_back_expired(

@@ -10,8 +10,8 @@
 //! | K1 kill -9 at random | nobody lost; extra copies at most doubts; under `hold` none | `faults::kills::k1_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `faults::kills::k1_under_hold_no_kill_makes_a_second_copy` |
 //! | K2 kill at claim, group, 354, body, dot, reply, import, journal | the same | `faults::kills::k2_killed_before_any_dot_nobody_gets_a_second_copy`, `faults::kills::k2_killed_at_the_354_within_the_body_at_the_dot_and_behind_its_reply`, `faults::commands::k2_an_import_that_is_killed_can_be_repeated`, `faults::commands::k2_killed_at_the_journal_the_goodbye_stands_and_the_next_start_completes_it`, `issues::preparing::a_crash_between_and_within_chunks_resumes_with_the_same_bytes_and_everybody_once` |
 //! | K3 kill at every write of an issue | the same; the file is whole | `faults::syscalls::k3_killed_at_any_write_or_sync_nobody_is_lost` |
-//! | K4 kill one of several workers on PostgreSQL | retaken after its lease | open |
-//! | K5 SIGSTOP beyond the lease | refused, fenced, a late reply settles | open |
+//! | K4 kill one of several workers on PostgreSQL | retaken after its lease | `workers::k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `deliveries::leases::k4_what_a_worker_has_claimed_is_its_own_while_it_shows_life` |
+//! | K5 SIGSTOP beyond the lease | refused, fenced, a late reply settles | `workers::k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `workers::k5_a_worker_that_stands_still_past_the_real_lease_comes_back_as_another`, `deliveries::leases::k5_a_worker_stops_by_its_own_clock_before_others_take_it_for_dead` |
 //! | K6 SIGTERM, and a second one | no copy, no doubt; then as K1 | `faults::kills::k6_a_stop_while_sending_leaves_no_doubt_and_no_second_copy`, `faults::kills::k6_a_second_stop_ends_at_once_and_what_was_on_the_wire_is_in_doubt`, `deliveries::recovery::a_sender_that_is_stopped_at_any_await_leaves_nothing_claimed`, `deliveries::recovery::a_reply_that_does_not_come_before_the_end_of_the_drain_is_recorded_as_doubt` |
 //! | K7 panic at a mail or a variant | that row is held, or the issue fails before its release; others go on | `deliveries::sending::a_message_that_cannot_be_made_is_held_and_others_go_on`, `issues::superseding::an_issue_that_fails_while_it_is_prepared_gives_back_what_it_had_taken`, `faults::writes::failing_and_panicking_writes_undo_themselves_alone_among_waiting_neighbours` |
 //! | K8 memory | independent of the list's length | `faults::disk::k8_memory_does_not_grow_with_the_list` |
@@ -41,9 +41,9 @@
 //! | D3 foreign lock; long reader | pages answer, sending waits | `faults::disk::d3_while_another_program_locks_the_file_pages_answer_and_sending_waits`, `faults::disk::d3_a_reader_that_never_ends_holds_nothing_up` |
 //! | D4 read-only, missing, wrong owner, log deleted | refused or paused at the start | `restore::refused::a_folder_that_cannot_be_used_is_refused_at_the_start`, `restore::refused::a_file_of_another_owner_or_kind_is_refused_at_the_start`, `faults::disk::d4_a_log_that_was_deleted_after_a_crash_pauses_all_sending` |
 //! | D5 changed bytes | found; nothing is sent | `faults::disk::d5_changed_bytes_are_found_by_a_backup_and_what_meets_them_sends_nothing`, `restore::archive::a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed` |
-//! | D6 PostgreSQL restarts, sessions end | goes on | open |
+//! | D6 PostgreSQL restarts, sessions end | goes on | `workers::k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `deliveries::leases::d6_a_mark_whose_commit_was_not_heard_of_is_found_made` |
 //! | D7 partition longer than the lease | no dot after the fence | open |
-//! | D8 40001, 40P01 | bounded retry, one effect | open |
+//! | D8 40001, 40P01 | bounded retry, one effect | `deliveries::leases::d8_a_mark_survives_deadlocks` |
 //! | D9 failover to a synchronous standby | as D6 | open |
 //! | D10 backup restored | paused; nobody who left is mailed | `restore::guard::a_restored_backup_with_a_due_issue_is_paused_and_sends_no_mail`, `restore::archive::a_backup_restored_by_command_is_paused_and_mails_nobody_who_left`, `restore::journal::a_restored_database_forgets_no_unsubscribe` |
 //! | D11 requests aborted while the database is slow | the next ones are answered | `faults::disk::d11_requests_that_are_aborted_while_the_database_is_slow_cost_the_others_nothing` |

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use paperround::clock::{Clock as _, SystemClock};
-use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::id::{DeliveryId, IssueId, SubscriptionId};
 use paperround::read_db;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::support::copies::Copies;
 use crate::support::service::Service;
 use crate::support::smtp_server::SmtpServer;
 use crate::support::{Engine, Program, Stopped, TestApp};
@@ -62,26 +61,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
-        // the program goes by the system's clock: no slot may come while it is killed
-        app.time.set(SystemClock.now());
-        let noon = app.now() + Duration::from_hours(12);
-        let time = noon.to_string()[11..16].to_owned();
-        let newsletter = app.newsletter_due("world", &time, "UTC").await.id;
-        let list: Vec<_> = (0..readers)
-            .map(|n| format!("reader{n}@example.org"))
-            .collect();
-        let path = app.folder().join("readers.csv");
-        std::fs::write(&path, format!("email\n{}\n", list.join("\n"))).unwrap();
-        Program::of(&app)
-            .run(&["import", path.to_str().unwrap()])
-            .expect(0);
-        let article = PostedArticle {
-            external_id: "a".to_owned(),
-            url: "https://example.org/a".to_owned(),
-            title: "A title".to_owned(),
-            ..Default::default()
-        };
-        publish(&app, newsletter, vec![article]).await.unwrap();
+        app.newsletter_with_news(readers).await;
         let found: Vec<(String, SubscriptionId)> =
             read_db!(&app.db, |conn| sqlx::query_as(READERS)
                 .fetch_all(conn)
@@ -214,16 +194,9 @@ impl Rig {
         panic!("not everybody was served: {:?}", tally(&self.rows().await));
     }
 
-    /// The copies of each reader, by their hashes.
-    pub(super) fn copies(&self) -> BTreeMap<String, Vec<String>> {
-        let mut copies = BTreeMap::<String, Vec<String>>::new();
-        for accepted in self.relay.accepted() {
-            copies
-                .entry(accepted.recipient)
-                .or_default()
-                .push(accepted.hash);
-        }
-        copies
+    /// What the relay has accepted.
+    pub(super) fn copies(&self) -> Copies {
+        Copies::at(&self.relay)
     }
 
     /// Waits until a service that was told to stop has begun to.
@@ -258,23 +231,10 @@ impl Rig {
         rows: &BTreeMap<String, Row>,
     ) -> usize {
         let copies = self.copies();
-        for (reader, row) in rows {
-            let hashes = copies.get(reader).map_or(&[][..], Vec::as_slice);
-            if row.state == "sent" {
-                assert!(!hashes.is_empty(), "{reader} is lost");
-            }
-            let doubt = usize::try_from(row.doubt).unwrap();
-            assert!(
-                hashes.len() <= 1 + doubt,
-                "{reader} got {} copies with {doubt} doubts",
-                hashes.len()
-            );
-            assert!(
-                hashes.iter().all(|hash| hash == &hashes[0]),
-                "the copies of {reader} differ"
-            );
-        }
-        copies.values().map(|hashes| hashes.len() - 1).sum()
+        let lost = |row: &&Row| row.state == "sent" && !copies.has(&row.recipient);
+        assert_eq!(rows.values().find(lost), None, "this reader is lost");
+        copies.assert_within_doubts(|reader| rows[reader].doubt);
+        copies.extra()
     }
 }
 

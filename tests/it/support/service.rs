@@ -36,11 +36,8 @@ impl Service {
         let mut service = Self::begin(program, folder).await;
         let ready = async {
             while !service.is_ready().await {
-                assert!(
-                    service.child.try_wait().unwrap().is_none(),
-                    "it ended: {}",
-                    service.words()
-                );
+                let ended = service.has_ended();
+                assert!(ended.is_none(), "it ended: {}", service.words());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -140,7 +137,8 @@ impl Service {
             .is_ok()
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether it says that it is ready.
+    pub(crate) async fn is_ready(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await else {
             return false;
         };

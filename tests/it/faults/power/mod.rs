@@ -272,8 +272,7 @@ impl Recorded {
         assert!(service.terminate().await.success());
         let (left, after) = (self.left(at), self.rig.copies());
         for (reader, row) in &rows {
-            let again = after.get(reader).map_or(0, Vec::len);
-            let copies = left.get(reader.as_str()).unwrap_or(&0) + again;
+            let copies = left.get(reader.as_str()).unwrap_or(&0) + after.of(reader);
             let doubt = usize::try_from(row.doubt).unwrap();
             assert!(
                 row.state != "sent" || copies > 0,
@@ -282,7 +281,7 @@ impl Recorded {
             assert!(copies <= 1 + doubt, "{reader}: {copies} copies, {row:?}");
         }
         for reader in self.told(at) {
-            assert!(!after.contains_key(reader), "{reader} had left");
+            assert!(!after.has(reader), "{reader} had left");
         }
         assert_eq!(self.rig.integrity().await, "ok");
     }

@@ -34,7 +34,7 @@ impl Ledger {
         self.accepted.lock().unwrap().clone()
     }
 
-    /// How many were accepted.
+    /// How many messages were accepted.
     pub(crate) fn count(&self) -> usize {
         self.accepted.lock().unwrap().len()
     }
