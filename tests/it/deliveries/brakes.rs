@@ -5,7 +5,7 @@ use paperround::deliveries::{State, brakes};
 use paperround::id::IssueId;
 use tokio_util::sync::CancellationToken;
 
-use super::senders::leases;
+use super::senders::{To, leases};
 use super::{Edition, Press, Reader};
 use crate::support::smtp_server::ledger::Ledger;
 use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};

@@ -106,7 +106,7 @@ impl TestApp {
     /// A reader who filled in the form and pressed the button; the path of their unsubscribe link.
     pub(crate) async fn reader(&self, site: &Site, slug: &str, email: &str) -> String {
         // So that the newest sign-up is the newest.
-        self.time.advance(std::time::Duration::from_millis(1));
+        self.time.advance(Duration::from_millis(1));
         let path = format!("/subscribe/{slug}");
         site.post(&path, &[("email", email)])
             .await
