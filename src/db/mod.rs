@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::DatabaseTarget;
@@ -36,6 +36,7 @@ mod writer;
 pub use lock::{LockError, WorkerLock};
 pub use migrate::{MigrateError, Step};
 pub use offline::{faults_of_file, pause_file, settle_file};
+pub use postgres::{Server, Session};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +70,8 @@ pub enum Db {
         /// Hands work to the one writer.
         writer: Writer,
     },
-    /// A server: each write is a transaction on the pool.
-    Postgres(PgPool),
+    /// A server: each write is a transaction of its own.
+    Postgres(Server),
 }
 
 /// The way to SQLite's one writer.
@@ -151,15 +152,10 @@ impl Db {
                     return Err(sqlx::Error::WorkerCrashed.into());
                 }
             }
-            Self::Postgres(pool) => {
-                let pool = pool.clone();
+            Self::Postgres(server) => {
+                let server = server.clone();
                 tokio::spawn(async move {
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the one place that begins a transaction, in a task that nobody cancels"
-                    )]
-                    let tx = pool.begin().await.map(Tx::Postgres);
-                    let (done, _closed_with_its_session) = carry_out(tx, work).await;
+                    let done = server.write(work).await;
                     let _gone = answer.send(done);
                 });
             }
@@ -183,7 +179,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Sqlite { reader, .. } => reader.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(server) => server.pool.close().await,
         }
     }
 }
@@ -266,13 +262,22 @@ async fn undo(tx: Tx<'_>, name: &'static str) -> bool {
     undone.is_ok()
 }
 
-/// Runs a read on whichever engine `$db` is; `$conn` is its pool.
+/// Runs a read on whichever engine `$db` is; `$conn` is its pool, or a session of it.
 #[macro_export]
 macro_rules! read_db {
     ($db:expr, |$conn:ident| $query:expr) => {
         match $db {
             $crate::db::Db::Sqlite { reader: $conn, .. } => $query,
-            $crate::db::Db::Postgres($conn) => $query,
+            $crate::db::Db::Postgres(server) => match server.session().await {
+                Ok(mut session) => {
+                    let answer = {
+                        let $conn = session.connection();
+                        server.in_time(async { $query }).await
+                    };
+                    session.end(answer)
+                }
+                Err(error) => Err(error),
+            },
         }
     };
 }

@@ -138,7 +138,7 @@ pub(in crate::issues) async fn unsent(
         .bind(first)
         .bind(last)
         .fetch_all(conn)
-        .await?);
+        .await)?;
     let unsent = |(id, subscription, state, doubt, given_from): Row| Unsent {
         id,
         subscription,

@@ -42,7 +42,7 @@
 //! | D4 read-only, missing, wrong owner, log deleted | refused or paused at the start | `restore::refused::a_folder_that_cannot_be_used_is_refused_at_the_start`, `restore::refused::a_file_of_another_owner_or_kind_is_refused_at_the_start`, `faults::disk::d4_a_log_that_was_deleted_after_a_crash_pauses_all_sending` |
 //! | D5 changed bytes | found; nothing is sent | `faults::disk::d5_changed_bytes_are_found_by_a_backup_and_what_meets_them_sends_nothing`, `restore::archive::a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed` |
 //! | D6 PostgreSQL restarts, sessions end | goes on | `workers::k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `deliveries::leases::d6_a_mark_whose_commit_was_not_heard_of_is_found_made` |
-//! | D7 partition longer than the lease | no dot after the fence | open |
+//! | D7 partition longer than the lease | no dot after the fence | `workers::partition::d7_a_worker_cut_off_past_its_lease_ends_no_message_that_others_have_taken_over`, `workers::partition::d7_a_database_that_does_not_answer_is_an_error_and_its_session_is_not_used_again` |
 //! | D8 40001, 40P01 | bounded retry, one effect | `deliveries::leases::d8_a_mark_survives_deadlocks` |
 //! | D9 failover to a synchronous standby | as D6 | open |
 //! | D10 backup restored | paused; nobody who left is mailed | `restore::guard::a_restored_backup_with_a_due_issue_is_paused_and_sends_no_mail`, `restore::archive::a_backup_restored_by_command_is_paused_and_mails_nobody_who_left`, `restore::journal::a_restored_database_forgets_no_unsubscribe` |

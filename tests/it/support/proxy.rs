@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Which way the bytes go.
@@ -47,6 +48,7 @@ pub(crate) struct Proxy {
     port: u16,
     next: Arc<Mutex<Option<Break>>>,
     carried: Arc<[AtomicUsize; 2]>,
+    silent: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -59,11 +61,14 @@ impl Proxy {
             Arc::<Mutex<_>>::default(),
             Arc::<[AtomicUsize; 2]>::default(),
         );
-        let task = tokio::spawn(serve(listener, target, next.clone(), carried.clone()));
+        let (silent, is_silent) = watch::channel(false);
+        let ends = serve(listener, target, next.clone(), carried.clone(), is_silent);
+        let task = tokio::spawn(ends);
         Self {
             port,
             next,
             carried,
+            silent,
             task,
         }
     }
@@ -75,6 +80,12 @@ impl Proxy {
     /// The next connection breaks so; those after it do not.
     pub(crate) fn breaks(&self, planned: Break) {
         *self.next.lock().unwrap() = Some(planned);
+    }
+
+    /// From now on nothing is carried, and nothing is lost, until it is not silent any more.
+    #[cfg(feature = "test-postgres")]
+    pub(crate) fn silence(&self, is_silent: bool) {
+        self.silent.send_replace(is_silent);
     }
 
     /// Bytes carried so far by all connections, out and back.
@@ -94,17 +105,18 @@ async fn serve(
     target: u16,
     next: Arc<Mutex<Option<Break>>>,
     carried: Arc<[AtomicUsize; 2]>,
+    silent: watch::Receiver<bool>,
 ) {
     // aborting this task drops the set, and with it every connection
     let mut wires = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
         let planned = next.lock().unwrap().take();
-        let carried = carried.clone();
+        let (carried, silent) = (carried.clone(), silent.clone());
         wires.spawn(async move {
             // an end that is not there, or goes away, ends the wire
             if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await {
-                wire(client, server, planned, &carried).await;
+                wire(client, server, planned, &carried, silent).await;
             }
         });
     }
@@ -115,6 +127,7 @@ async fn wire(
     server: TcpStream,
     planned: Option<Break>,
     carried: &[AtomicUsize; 2],
+    silent: watch::Receiver<bool>,
 ) {
     for end in [&client, &server] {
         end.set_nodelay(true).unwrap();
@@ -122,8 +135,14 @@ async fn wire(
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     let on = |way| planned.filter(|planned| planned.way == way);
-    let out = carry(&mut from_client, &mut to_server, on(Way::Out), &carried[0]);
-    let back = carry(&mut from_server, &mut to_client, on(Way::Back), &carried[1]);
+    let ways = [Way::Out, Way::Back].map(|way| Course {
+        planned: on(way),
+        carried: &carried[way as usize],
+        silent: silent.clone(),
+    });
+    let [out, back] = ways;
+    let out = carry(&mut from_client, &mut to_server, out);
+    let back = carry(&mut from_server, &mut to_client, back);
     match tokio::try_join!(out, back) {
         Err(Fault::Hole) => std::future::pending().await,
         Err(Fault::Reset) => {
@@ -135,13 +154,24 @@ async fn wire(
     }
 }
 
+/// What befalls the bytes of one way.
+struct Course<'a> {
+    planned: Option<Break>,
+    carried: &'a AtomicUsize,
+    silent: watch::Receiver<bool>,
+}
+
 /// Carries bytes one way to the end, or to a fault that is not for this way alone.
 async fn carry(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
-    mut planned: Option<Break>,
-    carried: &AtomicUsize,
+    course: Course<'_>,
 ) -> Result<(), Fault> {
+    let Course {
+        mut planned,
+        carried,
+        mut silent,
+    } = course;
     let (mut gone, mut pace) = (0, None);
     let mut buffer = [0; 4096];
     loop {
@@ -164,6 +194,8 @@ async fn carry(
         if let Some(span) = pace {
             tokio::time::sleep(span).await;
         }
+        // the handle of a wire that is gone says nothing any more
+        let _speaks = silent.wait_for(|silent| !silent).await.is_ok();
         if to.write_all(&buffer[..read]).await.is_err() {
             return Err(Fault::Cut);
         }

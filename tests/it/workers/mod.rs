@@ -7,6 +7,7 @@
 
 mod crew;
 mod faults;
+mod partition;
 mod scene;
 
 use std::time::Duration;

@@ -20,12 +20,13 @@ use sqlx::{Connection as _, PgConnection};
 use super::crew::Crew;
 use crate::support::cluster::{Cluster, Stop};
 use crate::support::copies::Copies;
+use crate::support::proxy::Proxy;
 use crate::support::service::Service;
 use crate::support::smtp_server::SmtpServer;
 use crate::support::{Program, TestApp};
 
 const CONNECTIONS: usize = 4;
-const DEADLINE: Duration = Duration::from_mins(3);
+pub(super) const DEADLINE: Duration = Duration::from_mins(3);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
 const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
@@ -107,13 +108,23 @@ impl Scene {
 
     /// Starts one process.
     pub(super) async fn begin(&self) -> Service {
-        let program = self
-            .settings
-            .iter()
+        self.begin_with(&[]).await
+    }
+
+    /// Starts one process with these settings over those of all.
+    pub(super) async fn begin_with(&self, settings: &[(&str, &str)]) -> Service {
+        let all = self.settings.iter().map(|(name, value)| (*name, &**value));
+        let program = all
+            .chain(settings.iter().copied())
             .fold(Program::of(&self.app), |program, (name, value)| {
                 program.with(name, value)
             });
         Service::begin(program, self.app.folder()).await
+    }
+
+    /// A wire to the database.
+    pub(super) async fn wire(&self) -> Proxy {
+        Proxy::to(self.cluster.port()).await
     }
 
     /// What the processes logged.
