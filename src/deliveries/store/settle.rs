@@ -25,8 +25,7 @@ const SETTLE_SQLITE: &str =
          (attempt = r.attempt_made AND (deliveries.state = 'transmitting'
              OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
          OR (r.state = 'sent' AND attempt >= r.attempt_made
-             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
-     RETURNING id";
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))";
 const SETTLE_POSTGRES: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
          not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
@@ -39,8 +38,7 @@ const SETTLE_POSTGRES: &str =
          (deliveries.attempt = r.attempt AND (deliveries.state = 'transmitting'
              OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
          OR (r.state = 'sent' AND deliveries.attempt >= r.attempt
-             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
-     RETURNING deliveries.id";
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))";
 
 const REFUSE_SQLITE: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, not_before = r.not_before,
@@ -52,8 +50,7 @@ const REFUSE_SQLITE: &str =
              value ->> 'doubted' AS doubted, value ->> 'code' AS code, value ->> 'enhanced' AS enhanced,
              value ->> 'said' AS said
          FROM json_each($1)) AS r
-     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND deliveries.state = 'claimed'
-     RETURNING id";
+     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND deliveries.state = 'claimed'";
 const REFUSE_POSTGRES: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL,
          not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
@@ -63,8 +60,7 @@ const REFUSE_POSTGRES: &str =
      FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, state TEXT, reason TEXT,
          not_before BIGINT, at BIGINT, counted BIGINT, doubted BIGINT, code BIGINT, enhanced TEXT, said TEXT)
      WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
-       AND deliveries.state = 'claimed'
-     RETURNING deliveries.id";
+       AND deliveries.state = 'claimed'";
 
 const GIVE_BACK_SQLITE: &str =
     "UPDATE deliveries SET state = 'pending', owner = NULL, lease_until = NULL, not_before = r.not_before
@@ -83,6 +79,8 @@ const GIVE_BACK_POSTGRES: &str =
 const PAUSE_ISSUE: &str = "UPDATE issues SET paused_at = $2, pause_reason = $3
      WHERE id = $1 AND paused_at IS NULL AND state IN ('scheduled', 'preparing', 'sending')";
 
+const IS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries
+     WHERE id = $1 AND attempt = $2 AND state = 'failed' AND reason = 'expired')";
 const MOVED: &str = "SELECT d.subscription_id, d.given_from, i.cutoff_seq
      FROM deliveries AS d JOIN issues AS i ON i.id = d.issue_id
      WHERE d.id = $1 AND d.doubt = 0 AND d.given_from IS NOT NULL AND i.cutoff_seq IS NOT NULL";
@@ -147,19 +145,19 @@ impl GivenBack {
     }
 }
 
-/// Settles what was transmitted. Gives those that were: a row may know better.
+/// Settles what was transmitted. A row may know better.
 pub(in crate::deliveries) async fn settle(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<()> {
     end(tx, (SETTLE_SQLITE, SETTLE_POSTGRES), settled).await
 }
 
-/// Settles what was never marked. Gives those that were: a row may not be its claim's any more.
+/// Settles what was never marked. A row may not be its claim's any more.
 pub(in crate::deliveries) async fn refuse(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<()> {
     end(tx, (REFUSE_SQLITE, REFUSE_POSTGRES), settled).await
 }
 
@@ -167,15 +165,29 @@ async fn end(
     tx: &mut Tx<'_>,
     (sqlite, postgres): (&'static str, &'static str),
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<()> {
     if settled.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let rows: Vec<_> = settled.iter().map(EndRow::of).collect();
     let sql = tx.pick(sqlite, postgres);
-    write_db!(tx, |conn| sqlx::query_scalar(sql)
+    write_db!(tx, |conn| sqlx::query(sql)
         .bind(Json(&rows))
-        .fetch_all(conn)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+/// Whether a delivery was given up in this attempt because its time was over.
+pub(in crate::deliveries) async fn is_expired(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    attempt: i64,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query_scalar(IS_EXPIRED)
+        .bind(id)
+        .bind(attempt)
+        .fetch_one(conn)
         .await)
 }
 

@@ -15,7 +15,6 @@ use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
-use crate::id::DeliveryId;
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
@@ -40,6 +39,24 @@ struct Group {
     marks: Vec<MarkRow>,
 }
 
+/// Why nothing of a group was written.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    /// Something stands in the way of one of its marks, which is a matter of that one alone. Asking for each row's answer
+    /// would cost all groups more than this costs the few.
+    #[error("one of the group may not be sent")]
+    NotMarked,
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
+}
+
+impl Mark {
+    /// `None` for a notice, which is marked alone.
+    fn row(&self) -> Option<MarkRow> {
+        MarkRow::of(&self.ready.claimed, &self.relay)
+    }
+}
+
 impl Writer {
     pub(super) async fn run(self, mut operations: mpsc::Receiver<Operation>) {
         let mut waiting = Vec::with_capacity(MOST);
@@ -61,9 +78,9 @@ impl Writer {
         }
         let times = self.times();
         match self.commit(group, times).await {
-            Ok(marked) => {
+            Ok(()) => {
                 for operation in operations {
-                    self.answer(operation, &marked, times);
+                    self.answer(operation, times);
                 }
             }
             // one of them, or all: each by itself finds out
@@ -75,11 +92,11 @@ impl Writer {
         }
     }
 
-    /// Answers an operation whose record is stored.
-    fn answer(&self, operation: Operation, marked: &HashSet<DeliveryId>, times: Times) {
+    /// Answers an operation whose group is stored.
+    fn answer(&self, operation: Operation, times: Times) {
         match operation.mark {
             None => send(operation.answer, Ok(Marked::No)),
-            Some(mark) if marked.contains(&mark.ready.claimed.id) => {
+            Some(mark) if mark.row().is_some() => {
                 let until = times.lease_until;
                 send(operation.answer, Ok(Marked::Yes { until }));
             }
@@ -133,8 +150,7 @@ impl Writer {
         }
     }
 
-    /// Gives those that were marked.
-    async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+    async fn commit(&self, group: Group, times: Times) -> Result<(), Undone> {
         self.db
             .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
             .await
@@ -158,36 +174,35 @@ impl Group {
             Some(Record::GiveBack(back)) => self.given_back.push(back.clone()),
             None => {}
         }
-        if let Some(row) = mark.and_then(|mark| MarkRow::of(&mark.ready.claimed, &mark.relay)) {
+        if let Some(row) = mark.and_then(Mark::row) {
             self.marks.push(row);
         }
     }
 
     /// Locks in the order that everybody keeps: issues, subscriptions, deliveries.
-    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> Result<(), Undone> {
         for settlement in self.settlements.iter().chain(&self.refusals) {
             pause(tx, settlement).await?;
         }
         mark::lock(tx, &self.marks).await?;
-        let settled = settle::settle(tx, &self.settlements).await?;
-        let refused = settle::refuse(tx, &self.refusals).await?;
+        settle::settle(tx, &self.settlements).await?;
+        settle::refuse(tx, &self.refusals).await?;
         settle::give_back(tx, &self.given_back).await?;
-        let ended = settled.into_iter().chain(refused).collect();
-        self.put_back_expired(tx, &ended).await?;
-        mark::mark_all(tx, &self.marks, times).await
+        self.put_back_expired(tx).await?;
+        if mark::mark_all(tx, &self.marks, times).await? == self.marks.len() {
+            Ok(())
+        } else {
+            Err(Undone::NotMarked)
+        }
     }
 
-    async fn put_back_expired(
-        &self,
-        tx: &mut Tx<'_>,
-        ended: &HashSet<DeliveryId>,
-    ) -> sqlx::Result<()> {
+    async fn put_back_expired(&self, tx: &mut Tx<'_>) -> sqlx::Result<()> {
         let expired = |settlement: &&Settlement| {
             settlement.state == State::Failed && settlement.reason == Some(Reason::Expired)
         };
         let all = self.settlements.iter().chain(&self.refusals);
         for settlement in all.filter(expired) {
-            if ended.contains(&settlement.id) {
+            if settle::is_expired(tx, settlement.id, settlement.attempt).await? {
                 settle::put_back(tx, settlement.id).await?;
             }
         }
