@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use rustix::time::{ClockId, clock_gettime};
 
 /// An instant with microsecond precision, the precision that both engines keep.
 ///
@@ -104,6 +105,43 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync {
     /// The current instant.
     fn now(&self) -> Timestamp;
+
+    /// Time since the machine started, with the time it slept. Unlike [`Clock::now`] nobody can set it.
+    fn uptime(&self) -> Duration;
+
+    /// Whether it shows the time that other machines show. A test's does not.
+    fn is_real(&self) -> bool {
+        true
+    }
+}
+
+/// A span of time that began at a known moment: what was promised for it is not begun after its end.
+///
+/// It is measured by two clocks, and the one that moved further counts: the wall clock may be set, and a machine that is
+/// restored from a snapshot goes on with its old uptime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    now: Timestamp,
+    uptime: Duration,
+    span: Duration,
+}
+
+impl Deadline {
+    /// Begins now and lasts for `span`.
+    pub fn after(clock: &dyn Clock, span: Duration) -> Self {
+        Self {
+            now: clock.now(),
+            uptime: clock.uptime(),
+            span,
+        }
+    }
+
+    /// Whether the span is over.
+    pub fn is_over(&self, clock: &dyn Clock) -> bool {
+        let by_wall = clock.now().since(self.now);
+        let by_uptime = clock.uptime().saturating_sub(self.uptime);
+        by_wall.max(by_uptime) >= self.span
+    }
 }
 
 /// The system's clock.
@@ -118,7 +156,19 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         jiff::Timestamp::now().into()
     }
+
+    fn uptime(&self) -> Duration {
+        let uptime = clock_gettime(UPTIME);
+        let whole = Duration::from_secs(uptime.tv_sec.try_into().unwrap_or(0));
+        whole + Duration::from_nanos(uptime.tv_nsec.try_into().unwrap_or(0))
+    }
 }
+
+/// The clock that goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+const UPTIME: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const UPTIME: ClockId = ClockId::Monotonic;
 
 /// A clock that stands still until it is told to move.
 #[derive(Debug)]
@@ -146,6 +196,14 @@ impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().expect("no holder of this lock can panic")
     }
+
+    fn uptime(&self) -> Duration {
+        self.now().since(Timestamp::UNIX_EPOCH)
+    }
+
+    fn is_real(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -171,5 +229,39 @@ mod tests {
             Timestamp::from_micros(9).since(early),
             Duration::from_micros(8)
         );
+    }
+
+    /// A machine with two clocks that a test moves apart.
+    struct TwoClocks {
+        wall: i64,
+        uptime: u64,
+    }
+
+    impl Clock for TwoClocks {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.wall * 1_000_000)
+        }
+
+        fn uptime(&self) -> Duration {
+            Duration::from_secs(self.uptime)
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_over_by_the_clock_that_moved_further() {
+        let clock = |wall, uptime| TwoClocks { wall, uptime };
+        let deadline = Deadline::after(&clock(1000, 50), Duration::from_mins(1));
+        assert!(!deadline.is_over(&clock(1059, 109)));
+        // the machine slept, and its wall clock was set back
+        assert!(deadline.is_over(&clock(900, 110)));
+        // it goes on from a snapshot
+        assert!(deadline.is_over(&clock(1060, 51)));
+    }
+
+    #[test]
+    fn the_uptime_of_the_system_moves_forward() {
+        let before = SystemClock.uptime();
+        assert!(before > Duration::ZERO);
+        assert!(SystemClock.uptime() >= before);
     }
 }

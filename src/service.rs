@@ -36,7 +36,7 @@ pub struct Service {
 /// Why the service does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Another worker is at work.
+    /// Another worker is at work, where there can be one, or a restore.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The address is in use, or not ours.
@@ -89,7 +89,10 @@ impl Service {
                     .map_err(|error| ServiceError::Bind(bind, error))?,
             );
             // compiled before anything answers: a broken page stops the start
-            let pages = Web::new(app)?;
+            let mut pages = Web::new(app)?;
+            if let Some((worker, _)) = &prepared {
+                pages = pages.beside(worker.pulse());
+            }
             web = Some(tokio::spawn(web::serve(pages, listener, stop.clone())));
         }
         let worker =

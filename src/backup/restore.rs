@@ -102,7 +102,7 @@ impl Place<'_> {
     async fn server(&self, url: &SecretString) -> Result<WorkerLock, BackupError> {
         let target = DatabaseTarget::Postgres(url.clone());
         let db = Db::open(&target, self.config.database.max_connections).await?;
-        let lock = db.lock_worker().await?;
+        let lock = db.lock_alone().await?;
         self.make_aside()?;
         let (url, new) = (url.clone(), self.scratch.join(member::POSTGRES));
         let old = self.aside.join(member::POSTGRES);

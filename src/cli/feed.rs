@@ -9,10 +9,12 @@ use super::context::Context;
 use super::exit::{Code, Refused, UsageError};
 use super::schedule::span;
 use super::table::Table;
+use super::when::minute;
 use crate::app::App;
 use crate::feeds::add::{self, AddError, FeedOptions};
 use crate::feeds::refresh::{Refreshed, When, refresh};
 use crate::feeds::{Feed, store};
+use crate::newsletters::Newsletter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -22,6 +24,16 @@ pub(super) enum Command {
     List(Which),
     /// Read a newsletter's feeds now
     Refresh(Which),
+    /// Leave a feed alone; its articles stay
+    Pause {
+        #[command(flatten)]
+        one: One,
+        /// Why, for whoever looks at it later
+        #[arg(long, default_value = "by an operator")]
+        reason: String,
+    },
+    /// Read a paused feed again
+    Resume(One),
 }
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +41,15 @@ pub(super) struct Which {
     /// Which newsletter [default: the only one]
     #[arg(long, short)]
     newsletter: Option<String>,
+}
+
+/// One feed.
+#[derive(Debug, clap::Args)]
+pub(super) struct One {
+    /// Its address, as `feed list` prints it
+    url: String,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +72,8 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
         Command::Add(args) => add(&app, args, context).await?,
         Command::List(which) => list(&app, &which, context).await?,
         Command::Refresh(which) => refresh_all(&app, &which, context).await?,
+        Command::Pause { one, reason } => pause(&app, &one, reason, context).await?,
+        Command::Resume(one) => resume(&app, &one, context).await?,
     };
     app.db.close().await;
     Ok(code)
@@ -141,6 +164,64 @@ async fn refresh_all(app: &App, which: &Which, context: &Context) -> anyhow::Res
     Ok(code)
 }
 
+async fn pause(app: &App, one: &One, reason: String, context: &Context) -> anyhow::Result<Code> {
+    let newsletter = context
+        .newsletter(app, one.which.newsletter.as_deref())
+        .await?;
+    let feed = find(app, &newsletter, &one.url).await?;
+    let paused = app
+        .db
+        .write(move |tx| Box::pin(async move { store::pause(tx, feed.id, &reason).await }))
+        .await
+        .context("cannot pause the feed")?;
+    if !paused {
+        return Err(Refused(format!("{} is paused already", feed.url)).into());
+    }
+    context.terminal.say(&format!(
+        "{url} is not read any more. Next: paperround feed resume {url}",
+        url = feed.url
+    ));
+    Ok(Code::Done)
+}
+
+async fn resume(app: &App, one: &One, context: &Context) -> anyhow::Result<Code> {
+    let newsletter = context
+        .newsletter(app, one.which.newsletter.as_deref())
+        .await?;
+    let feed = find(app, &newsletter, &one.url).await?;
+    let now = app.clock.now();
+    let resumed = app
+        .db
+        .write(move |tx| Box::pin(async move { store::resume(tx, feed.id, now).await }))
+        .await
+        .context("cannot resume the feed")?;
+    if !resumed {
+        return Err(Refused(format!("{} was not paused", feed.url)).into());
+    }
+    context.terminal.say(&format!(
+        "The running service reads {} again. To see at once whether it answers: paperround feed refresh",
+        feed.url
+    ));
+    Ok(Code::Done)
+}
+
+/// The feed of `newsletter` at this address.
+pub(super) async fn find(app: &App, newsletter: &Newsletter, url: &str) -> anyhow::Result<Feed> {
+    let feeds = store::feeds_of(&app.db, newsletter.id)
+        .await
+        .context("cannot read the feeds")?;
+    feeds
+        .into_iter()
+        .find(|feed| feed.url == url)
+        .ok_or_else(|| {
+            UsageError(format!(
+                "{} has no feed {url}: `paperround feed list` prints their addresses",
+                newsletter.slug
+            ))
+            .into()
+        })
+}
+
 fn explain(error: AddError) -> anyhow::Error {
     match error {
         AddError::Choose(candidates) => {
@@ -168,13 +249,6 @@ fn state(feed: &Feed) -> String {
         (_, Some(error)) => format!("failing ({}): {error}", feed.failures),
         (_, None) => "ok".to_owned(),
     }
-}
-
-/// An instant to the minute, in UTC.
-fn minute(at: crate::clock::Timestamp) -> String {
-    at.in_zone(jiff::tz::TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M UTC")
-        .to_string()
 }
 
 fn shown(feed: &Feed) -> serde_json::Value {

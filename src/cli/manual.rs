@@ -1,6 +1,10 @@
 //! A manual issue, as `preview` and `send` name it.
 
+use anyhow::Context as _;
+
+use super::terminal::Terminal;
 use crate::app::App;
+use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, catch_up};
 use crate::issues::compose::NewIssue;
 use crate::issues::manual::ManualIssue;
 use crate::newsletters::{Cadence, Newsletter};
@@ -22,6 +26,24 @@ pub(super) struct Manual {
 }
 
 impl Manual {
+    /// Reads the newsletter's feeds once more, as the service does before an issue, and says what it goes without.
+    pub(super) async fn catch_up(
+        app: &App,
+        newsletter: &Newsletter,
+        terminal: &Terminal,
+    ) -> anyhow::Result<()> {
+        let unread = catch_up(app, newsletter.id, BEFORE_ISSUE)
+            .await
+            .context("cannot read the feeds")?;
+        for feed in unread {
+            let (url, reason) = (feed.url, feed.reason);
+            terminal.say(&format!(
+                "{url}: {reason}. The issue goes without what is new there."
+            ));
+        }
+        Ok(())
+    }
+
     /// The issue that would be made now.
     pub(super) fn issue(&self, app: &App, newsletter: &Newsletter, release: bool) -> NewIssue {
         ManualIssue {

@@ -4,9 +4,11 @@
 //! came of it: data on standard output, words on standard error, an exit code of `exit::Code`. Nothing is
 //! asked where there is no terminal, and every question has a flag that answers it.
 
+mod article;
 mod backup;
 mod config;
 mod context;
+mod deliveries;
 mod demo;
 mod exit;
 mod export;
@@ -18,6 +20,7 @@ mod migrate;
 mod newsletter;
 mod operate;
 mod preview;
+mod relay;
 mod restore;
 mod schedule;
 mod send;
@@ -27,6 +30,8 @@ mod table;
 mod terminal;
 mod token;
 mod topic;
+mod topic_rule;
+mod when;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -84,16 +89,22 @@ enum Command {
     /// Where articles come from
     #[command(subcommand)]
     Feed(feed::Command),
+    /// What came from feeds: list, release, hold, dismiss
+    #[command(subcommand)]
+    Article(article::Command),
     /// One reader: what they got and why
     #[command(subcommand)]
     Subscriber(subscriber::Command),
-    /// Show what the next issue would be; sends nothing
+    /// Read the feeds and show what the next issue would be; sends nothing and makes no issue
     Preview(preview::Args),
     /// Send an issue now
     Send(send::Args),
     /// What went out, and what is going
     #[command(subcommand)]
     Issue(issue::Command),
+    /// Where mails are handed to, and how that stands
+    #[command(subcommand)]
+    Relay(relay::Command),
     /// Bring confirmed readers along from a CSV file
     Import(import::Args),
     /// Write readers to standard output
@@ -152,10 +163,12 @@ fn carry_out(command: Command, context: &Context) -> anyhow::Result<Code> {
             Command::Topic(command) => topic::run(command, context).await,
             Command::Schedule(command) => schedule::run(command, context).await,
             Command::Feed(command) => feed::run(command, context).await,
+            Command::Article(command) => article::run(command, context).await,
             Command::Subscriber(command) => subscriber::run(command, context).await,
             Command::Preview(args) => preview::run(&args, context).await,
             Command::Send(args) => send::run(&args, context).await,
             Command::Issue(command) => issue::run(command, context).await,
+            Command::Relay(command) => relay::run(&command, context).await,
             Command::Import(args) => import::run(&args, context).await,
             Command::Export(command) => export::run(command, context).await,
             Command::Token(command) => token::run(command, context).await,

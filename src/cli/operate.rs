@@ -1,26 +1,32 @@
 //! What an operator does to an issue on its way, and to all sending: pause, resume, cancel, retry, decide.
 
-use anyhow::Context as _;
-
 use super::context::Context;
-use super::exit::{Code, Refused};
-use super::issue::find;
+use super::exit::{Code, Refused, UsageError};
+use super::issue::{Which, find};
 use super::restore;
 use crate::app::App;
-use crate::deliveries::operate::{self, Counts, HeldDecision};
-use crate::id::{DeliveryId, IssueId};
+use crate::deliveries::decide::{self, HeldDecision, Refusal};
+use crate::deliveries::operate::{self, Counts};
+use crate::id::DeliveryId;
 use crate::instance;
-
-/// Held deliveries decided in one transaction.
-const CHUNK: i64 = 500;
 
 /// One issue, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct PauseArgs {
-    /// Its id
-    id: IssueId,
+    #[command(flatten)]
+    which: Which,
     /// Why, for whoever looks at it later
     #[arg(long, default_value = "by an operator")]
+    reason: String,
+}
+
+/// One paused issue, and why it may go on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Why it may go on; kept beside the reason of the pause
+    #[arg(long)]
     reason: String,
 }
 
@@ -37,11 +43,11 @@ pub(super) struct CancelArgs {
 /// What became of held mails.
 #[derive(Debug, clap::Args)]
 pub(super) struct DecideArgs {
-    /// The issue's id
-    id: IssueId,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     decision: Decision,
-    /// Only this mail [default: all that are held]
+    /// Only this mail, by its id as `issue deliveries` prints it [default: all that are held]
     #[arg(long, value_name = "ID")]
     delivery: Option<DeliveryId>,
     /// Decide without asking
@@ -80,44 +86,42 @@ pub(super) struct ResumeAllArgs {
 }
 
 pub(super) async fn pause(app: &App, args: PauseArgs, context: &Context) -> anyhow::Result<()> {
-    let (issue, now) = (find(app, args.id).await?, app.clock.now());
+    let found = find(app, &args.which.issue, context).await?;
+    let (id, name, now) = (found.issue.id, found.name(), app.clock.now());
     let paused = app
         .db
-        .write(move |tx| {
-            Box::pin(async move { operate::pause(tx, args.id, &args.reason, now).await })
-        })
+        .write(move |tx| Box::pin(async move { operate::pause(tx, id, &args.reason, now).await }))
         .await?;
-    changed(
-        paused,
-        &format!("issue {} is paused already, or over", issue.number),
-    )?;
+    changed(paused, &format!("issue {name} is paused already, or over"))?;
     context.terminal.say(&format!(
-        "Issue {} is paused. Next: paperround issue resume {}",
-        issue.number, issue.id
+        "Issue {name} is paused. Next: paperround issue resume {name} --reason WHY"
     ));
     Ok(())
 }
 
-pub(super) async fn resume(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
-    let issue = find(app, id).await?;
+pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> anyhow::Result<()> {
+    let found = find(app, &args.which.issue, context).await?;
+    let (id, name, now) = (found.issue.id, found.name(), app.clock.now());
+    let expires_at = now + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(move |tx| Box::pin(async move { operate::resume(tx, id).await }))
+        .write(move |tx| {
+            Box::pin(async move { operate::resume(tx, id, &args.reason, now, expires_at).await })
+        })
         .await?;
-    changed(resumed, &format!("issue {} was not paused", issue.number))?;
-    context
-        .terminal
-        .say(&format!("Issue {} goes on.", issue.number));
+    changed(resumed, &format!("issue {name} was not paused"))?;
+    context.terminal.say(&format!("Issue {name} goes on."));
     Ok(())
 }
 
 pub(super) async fn cancel(app: &App, args: CancelArgs, context: &Context) -> anyhow::Result<()> {
-    let PauseArgs { id, reason } = args.pause;
-    let issue = find(app, id).await?;
+    let PauseArgs { which, reason } = args.pause;
+    let found = find(app, &which.issue, context).await?;
+    let (id, name) = (found.issue.id, found.name());
     let counts = operate::counts(&app.db, id).await?;
     let question = format!(
-        "Cancel issue {} for good? {} mails were sent and stay sent; {} will not be.",
-        issue.number, counts.sent, counts.pending
+        "Cancel issue {name} for good? {} mails were sent and stay sent; {} will not be.",
+        counts.sent, counts.pending
     );
     context.terminal.confirm(&question, args.yes)?;
     let now = app.clock.now();
@@ -125,92 +129,85 @@ pub(super) async fn cancel(app: &App, args: CancelArgs, context: &Context) -> an
         .db
         .write(move |tx| Box::pin(async move { operate::cancel(tx, id, &reason, now).await }))
         .await?;
-    changed(
-        cancelled,
-        &format!("issue {} is over already", issue.number),
-    )?;
+    changed(cancelled, &format!("issue {name} is over already"))?;
     let skipped = operate::skip_cancelled(&app.db, now).await?;
     context.terminal.say(&format!(
-        "Issue {} is cancelled: {skipped} mails are not sent, their articles come with the next issue.",
-        issue.number
+        "Issue {name} is cancelled: {skipped} mails are not sent, their articles come with the next issue."
     ));
     Ok(())
 }
 
-pub(super) async fn retry(app: &App, id: IssueId, context: &Context) -> anyhow::Result<()> {
-    let issue = find(app, id).await?;
-    let now = app.clock.now();
+pub(super) async fn retry(app: &App, which: &Which, context: &Context) -> anyhow::Result<()> {
+    let found = find(app, &which.issue, context).await?;
+    let (id, name, now) = (found.issue.id, found.name(), app.clock.now());
     let expires_at = now + app.config.delivery.give_up_after;
     let again = app
         .db
         .write(move |tx| {
-            Box::pin(async move { operate::retry_failed(tx, id, now, expires_at).await })
+            Box::pin(async move { decide::retry_failed(tx, id, now, expires_at).await })
         })
-        .await?;
+        .await
+        .map_err(|refusal| explain(refusal, &format!("issue {name} is not tried again")))?;
     context.terminal.say(&format!(
-        "Issue {}: {again} failed mails are tried again.",
-        issue.number
+        "Issue {name}: {again} failed mails are tried again."
     ));
     Ok(())
 }
 
 pub(super) async fn decide(app: &App, args: DecideArgs, context: &Context) -> anyhow::Result<()> {
-    let issue = find(app, args.id).await?;
+    let found = find(app, &args.which.issue, context).await?;
+    let (issue, name) = (found.issue.id, found.name());
     let (decision, words) = match args.decision {
         Decision { sent: true, .. } => (HeldDecision::Sent, "count as sent"),
         Decision { again: true, .. } => (HeldDecision::SendAgain, "are sent again"),
         Decision { .. } => (HeldDecision::NotSent, "count as not sent"),
     };
-    let held = operate::counts(&app.db, args.id).await?.held;
-    if args.delivery.is_none() {
-        let question = format!("{held} held mails of issue {} {words}?", issue.number);
+    let now = app.clock.now();
+    let expires_at = now + app.config.delivery.give_up_after;
+    let decided = if let Some(delivery) = args.delivery {
+        app.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    decide::decide(tx, issue, delivery, decision, now, expires_at).await
+                })
+            })
+            .await
+            .map(|()| 1)
+    } else {
+        let held = operate::counts(&app.db, issue).await?.held;
+        changed(held > 0, &format!("no mail of issue {name} is held"))?;
+        let question = format!("{held} held mails of issue {name} {words}?");
         context.terminal.confirm(&question, args.yes)?;
-    }
-    let mut decided = 0;
-    loop {
-        let ids: Vec<DeliveryId> = match args.delivery {
-            Some(delivery) => vec![delivery],
-            None => operate::held(&app.db, args.id, CHUNK)
-                .await?
-                .into_iter()
-                .map(|held| held.id)
-                .collect(),
+        decide::decide_all(&app.db, issue, decision, now, expires_at).await
+    };
+    let decided = decided.map_err(|refusal| {
+        let instead = match refusal {
+            Refusal::IssueState(_) => {
+                " (say --sent, or --not-sent: then their articles come with the next issue)"
+            }
+            _ => "",
         };
-        let done = decide_all(app, ids, decision).await?;
-        decided += done;
-        if done == 0 || args.delivery.is_some() {
-            break;
-        }
-    }
-    changed(decided > 0, "nothing of it is held")?;
-    context.terminal.say(&format!(
-        "{decided} mails of issue {} {words}.",
-        issue.number
-    ));
+        explain(refusal, &format!("nothing is decided{instead}"))
+    })?;
+    context
+        .terminal
+        .say(&format!("{decided} mails of issue {name} {words}."));
     Ok(())
 }
 
-/// Decides about these in one transaction; how many were held.
-async fn decide_all(
-    app: &App,
-    ids: Vec<DeliveryId>,
-    decision: HeldDecision,
-) -> anyhow::Result<usize> {
-    let now = app.clock.now();
-    let expires_at = now + app.config.delivery.give_up_after;
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                let mut decided = 0;
-                for id in ids {
-                    decided +=
-                        usize::from(operate::decide(tx, id, decision, now, expires_at).await?);
-                }
-                Ok::<_, sqlx::Error>(decided)
-            })
-        })
-        .await
-        .context("cannot decide about the held mails")
+/// What did not happen, and why.
+fn explain(refusal: Refusal, what: &str) -> anyhow::Error {
+    let text = format!("{what}: {refusal}");
+    match refusal {
+        Refusal::IssueState(_) | Refusal::NothingFailed | Refusal::NotHeld(_) => {
+            Refused(text).into()
+        }
+        Refusal::NotOfTheIssue(_) => UsageError(format!(
+            "{text}: `paperround issue deliveries` prints those it has"
+        ))
+        .into(),
+        Refusal::Db(error) => anyhow::Error::from(error).context("cannot decide"),
+    }
 }
 
 pub(super) async fn pause_all(args: PauseAllArgs, context: &Context) -> anyhow::Result<Code> {
@@ -237,9 +234,10 @@ pub(super) async fn resume_all(args: &ResumeAllArgs, context: &Context) -> anyho
         let question = "Is this the one instance that may send, and shall it?";
         context.terminal.confirm(question, args.yes)?;
     }
+    let expires_at = app.clock.now() + app.config.delivery.give_up_after;
     let resumed = app
         .db
-        .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
+        .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
         .await?;
     changed(resumed, "sending was not paused")?;
     context.terminal.say("Sending goes on.");

@@ -1,4 +1,5 @@
-//! `paperround preview`: what the next issue would be. Sends nothing.
+//! `paperround preview`: what the next issue would be. Sends nothing and makes no issue. The feeds are read first, as
+//! before a real issue: without that it would show less than what goes out.
 
 use anyhow::Context as _;
 
@@ -34,6 +35,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
     let newsletter = context
         .newsletter(&app, args.manual.newsletter.as_deref())
         .await?;
+    Manual::catch_up(&app, &newsletter, &context.terminal).await?;
     let new = args.manual.issue(&app, &newsletter, true);
     let preview = preview(&app, &Renderer::of(&app), &new)
         .await
@@ -93,6 +95,12 @@ pub(super) fn describe(preview: &Preview, terminal: &Terminal) -> anyhow::Result
         readers(preview.nothing_for),
         preview.paused
     ));
+    if preview.waiting > 0 {
+        terminal.say(&format!(
+            "{} more: an older issue is still on its way to them, and what is new comes with the issue after it.",
+            readers(preview.waiting)
+        ));
+    }
     Ok(())
 }
 
@@ -119,6 +127,7 @@ pub(super) fn shown(preview: &Preview) -> serde_json::Value {
         "recipients": preview.recipients,
         "nothing_for": preview.nothing_for,
         "paused": preview.paused,
+        "waiting": preview.waiting,
         "articles": articles.collect::<Vec<_>>(),
         "variants": variants.collect::<Vec<_>>(),
     })

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::context::Context;
 use super::exit::{Code, Refused};
+use super::issue::find;
 use super::manual::Manual;
 use super::operate::tally;
 use super::preview::{describe, readers};
@@ -16,6 +17,7 @@ use crate::deliveries::operate;
 use crate::id::IssueId;
 use crate::issues::compose::{ComposeError, Created, NewIssue, create_manual};
 use crate::issues::preview::preview;
+use crate::issues::reference::Reference;
 use crate::issues::render::Renderer;
 use crate::issues::{Issue, IssueState, store};
 
@@ -33,7 +35,7 @@ pub(super) struct Args {
     /// Send without asking
     #[arg(long)]
     yes: bool,
-    /// Say what would go to how many, and stop
+    /// Say what would go to how many, and stop; as `preview`, it reads the feeds first
     #[arg(long)]
     dry_run: bool,
     /// Stop once the mails are made: `paperround issue release` sends them
@@ -55,6 +57,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
             newsletter.slug.to_string(),
         )));
     }
+    Manual::catch_up(&app, &newsletter, terminal).await?;
     let new = args.manual.issue(&app, &newsletter, !args.draft);
     let preview = preview(&app, &Renderer::of(&app), &new)
         .await
@@ -74,13 +77,20 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
         terminal.say("There is nothing new any more. Nothing is sent.");
         return Ok(Code::Done);
     };
+    let found = find(&app, &Reference::Id(id), context).await?;
+    let name = found.name();
     terminal.say(&format!(
-        "Issue {id} is made. The running service (`paperround serve`) sends it."
+        "Issue {name} is made. The running service (`paperround serve`) {}.",
+        if args.draft {
+            "prepares it"
+        } else {
+            "sends it"
+        }
     ));
     let code = if args.no_wait {
         Code::Done
     } else {
-        follow(&app, id, context).await?
+        follow(&app, id, &name, context).await?
     };
     app.db.close().await;
     Ok(code)
@@ -96,7 +106,12 @@ async fn make(app: &App, new: NewIssue) -> anyhow::Result<Option<IssueId>> {
 }
 
 /// Shows how far the issue is until nothing of it is open. Without a terminal it only waits for its release.
-async fn follow(app: &App, id: IssueId, context: &Context) -> anyhow::Result<Code> {
+async fn follow(
+    app: &App,
+    id: IssueId,
+    name: &Reference,
+    context: &Context,
+) -> anyhow::Result<Code> {
     let bar = progress(context);
     loop {
         let Some(issue) = store::issues::by_id(&app.db, id).await? else {
@@ -105,7 +120,7 @@ async fn follow(app: &App, id: IssueId, context: &Context) -> anyhow::Result<Cod
         let counts = operate::counts(&app.db, id).await?;
         bar.set_length(u64::try_from(counts.total()).unwrap_or(0));
         bar.set_position(u64::try_from(counts.total() - counts.open()).unwrap_or(0));
-        bar.set_message(words(&issue));
+        bar.set_message(words(&issue, name));
         let end = match issue.state {
             IssueState::Draft | IssueState::Scheduled | IssueState::Preparing => {
                 let waits_for_operator =
@@ -120,7 +135,7 @@ async fn follow(app: &App, id: IssueId, context: &Context) -> anyhow::Result<Cod
             bar.finish_and_clear();
             context
                 .terminal
-                .say(&format!("{}: {}.", words(&issue), tally(&counts)));
+                .say(&format!("{}: {}.", words(&issue, name), tally(&counts)));
             return Ok(code);
         }
         tokio::time::sleep(LOOK).await;
@@ -136,33 +151,29 @@ fn progress(context: &Context) -> ProgressBar {
 }
 
 /// How the issue stands, in a sentence.
-pub(super) fn words(issue: &Issue) -> String {
-    let number = issue.number;
+pub(super) fn words(issue: &Issue, name: &Reference) -> String {
     let reason = issue
         .state_reason
         .as_deref()
         .unwrap_or("no reason is known");
     if let (Some(_), Some(reason)) = (issue.paused_at, &issue.pause_reason) {
-        return format!("Issue {number} is paused: {reason}");
+        return format!("Issue {name} is paused: {reason}");
     }
     match issue.state {
         IssueState::Draft | IssueState::Scheduled => {
-            format!("Issue {number} waits for the service")
+            format!("Issue {name} waits for the service")
         }
         IssueState::Preparing if issue.prepared_at.is_some() => {
-            format!(
-                "Issue {number} is ready and waits for: paperround issue release {}",
-                issue.id
-            )
+            format!("Issue {name} is ready and waits for: paperround issue release {name}")
         }
         IssueState::Preparing => {
-            format!("Issue {number} is being prepared: {} mails", issue.queued)
+            format!("Issue {name} is being prepared: {} mails", issue.queued)
         }
-        IssueState::Sending => format!("Issue {number} is being sent to {} readers", issue.queued),
-        IssueState::Finished => format!("Issue {number} is finished: {} mails", issue.queued),
-        IssueState::Skipped => format!("Issue {number} was skipped: {reason}"),
-        IssueState::Cancelled => format!("Issue {number} was cancelled: {reason}"),
-        IssueState::Failed => format!("Issue {number} failed: {reason}"),
+        IssueState::Sending => format!("Issue {name} is being sent to {} readers", issue.queued),
+        IssueState::Finished => format!("Issue {name} is finished: {} mails", issue.queued),
+        IssueState::Skipped => format!("Issue {name} was skipped: {reason}"),
+        IssueState::Cancelled => format!("Issue {name} was cancelled: {reason}"),
+        IssueState::Failed => format!("Issue {name} failed: {reason}"),
     }
 }
 

@@ -29,8 +29,6 @@ enum Role {
 pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> {
     let config = context.config()?;
     telemetry::start(&config.log)?;
-    let has_relay = config.smtp.relay().is_some();
-    let outbox = config.data_dir.join("outbox");
     let mut stop = Stop::listen()?;
     let app = Arc::new(App::open(config, World::system()).await?);
     let roles = match args.only {
@@ -38,12 +36,6 @@ pub(super) async fn run(args: &Args, context: &Context) -> anyhow::Result<Code> 
         Some(Role::Web) => Roles::Web,
         Some(Role::Worker) => Roles::Worker,
     };
-    if !has_relay && roles != Roles::Web {
-        tracing::warn!(
-            outbox = %outbox.display(),
-            "smtp.url is not set: NO MAIL IS SENT, each is written to {} instead", outbox.display()
-        );
-    }
     let mut service = Service::start(app.clone(), roles).await?;
     if let Some(address) = service.address {
         context.terminal.say(&format!(

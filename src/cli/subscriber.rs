@@ -7,8 +7,11 @@ use clap::Subcommand;
 
 use super::context::Context;
 use super::exit::{Code, Refused, UsageError};
+use super::when::second;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::deliveries::State;
+use crate::deliveries::list::copies_at_most;
 use crate::newsletters::Cadence;
 use crate::subscribers::SubscriptionState;
 use crate::subscribers::email_address::{AddressRules, EmailAddress};
@@ -173,7 +176,7 @@ fn page(explanation: &Explanation, now: Timestamp) -> String {
         explanation
             .deliveries
             .iter()
-            .map(|delivery| format!("  {}", mail(delivery))),
+            .map(|delivery| format!("  {}", mail(delivery, &person.newsletter))),
     );
     lines.join("\n")
 }
@@ -204,11 +207,11 @@ fn state(explanation: &Explanation, now: Timestamp) -> String {
     }
 }
 
-/// One mail: what it was, what became of it, why.
-fn mail(delivery: &DeliveryLine) -> String {
+/// One mail: what it was, what became of it, why, and how many copies there may be where that is in doubt.
+fn mail(delivery: &DeliveryLine, newsletter: &str) -> String {
     let what = match (delivery.issue, &delivery.subject) {
-        (Some(number), Some(subject)) => format!("issue {number} \"{subject}\""),
-        (Some(number), None) => format!("issue {number}"),
+        (Some(number), Some(subject)) => format!("issue {newsletter}/{number} \"{subject}\""),
+        (Some(number), None) => format!("issue {newsletter}/{number}"),
         (None, _) => delivery.kind.clone(),
     };
     let at = second(delivery.settled_at.unwrap_or(delivery.created_at));
@@ -222,17 +225,27 @@ fn mail(delivery: &DeliveryLine) -> String {
         .as_deref()
         .map(|reason| format!(": {reason}"))
         .unwrap_or_default();
-    let waits = if delivery.state == "pending" {
+    let waits = if delivery.state == State::Pending {
         format!(", not before {}", second(delivery.not_before))
     } else {
         String::new()
     };
-    format!("{at}  {what} - {}{reason}{waits}{reply}", delivery.state)
+    let doubts = doubts(delivery);
+    format!(
+        "{at}  {what} - {}{reason}{waits}{reply}{doubts}",
+        delivery.state
+    )
 }
 
-/// An instant to the second, in UTC.
-fn second(at: Timestamp) -> String {
-    at.in_zone(jiff::tz::TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S UTC")
-        .to_string()
+/// How often the relay's reply was lost, and how many copies the reader can have got.
+fn doubts(delivery: &DeliveryLine) -> String {
+    let copies = match copies_at_most(delivery.state, delivery.doubt, delivery.reply_code) {
+        1 => "1 copy".to_owned(),
+        copies => format!("{copies} copies"),
+    };
+    match delivery.doubt {
+        0 => String::new(),
+        1 => format!(", in doubt once: at most {copies} arrived"),
+        doubt => format!(", in doubt {doubt} times: at most {copies} arrived"),
+    }
 }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::exit::Code;
 use super::newsletter::explain;
 use super::table::Table;
+use super::topic_rule;
 use crate::newsletters::{Cadence, Slug, add, store};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,9 @@ pub(super) enum Command {
         #[arg(long, short)]
         newsletter: Option<String>,
     },
+    /// Which articles belong to a topic
+    #[command(subcommand)]
+    Rule(topic_rule::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,10 +52,11 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
                 context.terminal.json(&topic)?;
             }
             context.terminal.say(&format!(
-                "Added the topic {} to {}.",
-                topic.slug, newsletter.slug
+                "Added the topic {} to {}. Next, which articles belong to it: paperround topic rule add {} --category NAME",
+                topic.slug, newsletter.slug, topic.slug
             ));
         }
+        Command::Rule(command) => topic_rule::run(&app, command, context).await?,
         Command::List { newsletter } => {
             let newsletter = context.newsletter(&app, newsletter.as_deref()).await?;
             let topics = store::topics(&app.db, newsletter.id)

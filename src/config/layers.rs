@@ -142,7 +142,10 @@ fn file(path: &Path, problems: &mut Vec<Problem>) -> Vec<Layer> {
             .filter(|setting| setting.secret)
             .map(|setting| format!("{}_file", setting.key)),
     );
-    for (key, value) in flatten(table) {
+    for (key, mut value) in flatten(table) {
+        if key == "smtp.relays" {
+            read_passwords(&mut value, &source, problems);
+        }
         if Setting::find(&key).is_some() {
             match Value::serialize(&value) {
                 Ok(value) => layer.values.push((key, value)),
@@ -235,6 +238,31 @@ fn with_secrets(
     }
     layers.insert(0, layer);
     layers
+}
+
+/// Puts the passwords that stand in files of their own into their relays.
+fn read_passwords(relays: &mut toml::Value, source: &str, problems: &mut Vec<Problem>) {
+    let tables = relays.as_array_mut().into_iter().flatten();
+    for relay in tables.filter_map(toml::Value::as_table_mut) {
+        let Some(path) = relay.remove("password_file") else {
+            continue;
+        };
+        let path = path.as_str().unwrap_or_default();
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let password = text.trim_end_matches(['\r', '\n']).to_owned();
+                relay.insert("password".to_owned(), toml::Value::String(password));
+            }
+            Err(error) => {
+                let what = format!("names the file {path}, which cannot be read: {error}");
+                problems.push(Problem::new(
+                    "smtp.relays.password_file",
+                    source.to_owned(),
+                    what,
+                ));
+            }
+        }
+    }
 }
 
 fn secret_of(key: &str, suffix: &str) -> Option<&'static Setting> {

@@ -18,6 +18,7 @@ mod show;
 mod tests;
 mod values;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -26,7 +27,7 @@ use secrecy::SecretString;
 pub use base_url::BaseUrl;
 pub use example::env_example;
 pub use problem::{ConfigError, Problem};
-pub use relay_url::{RelayConfig, RelayTls};
+pub use relay_url::{RelayConfig, RelaySettings, RelayTls};
 pub use sections::{
     DatabaseConfig, DeliveryConfig, FetchAllowance, FetchConfig, InDoubt, LogConfig, LogFormat,
     MailConfig, SecretsConfig, Separator, ServerConfig, SignupConfig, SmtpConfig,
@@ -221,11 +222,30 @@ impl Config {
     fn check(&self, figment: &Figment, problems: &mut Vec<Problem>) {
         let mut refuse =
             |key: &str, what: &str| problems.push(Problem::of_value(figment, key, what));
-        if let Some(relay) = &self.smtp.url {
-            if let Err(what) = relay.check(&self.smtp) {
-                refuse("smtp.url", &what);
+        let mut names = BTreeSet::new();
+        for (written, relay) in self.smtp.written().iter().zip(self.smtp.relays()) {
+            let key = match self.smtp.url {
+                Some(_) => "smtp.url",
+                None => "smtp.relays",
+            };
+            if let Err(what) = written.check() {
+                let what = match self.smtp.url {
+                    Some(_) => what,
+                    None => format!("{} {what}", relay.name),
+                };
+                refuse(key, &what);
             }
-        } else if self.smtp.password.is_some() {
+            if !names.insert(relay.name.clone()) {
+                refuse(
+                    key,
+                    &format!("has two relays {}; give each a name", relay.name),
+                );
+            }
+        }
+        if self.smtp.url.is_some() && !self.smtp.several.is_empty() {
+            refuse("smtp.relays", "is given beside smtp.url: write one of them");
+        }
+        if self.smtp.url.is_none() && self.smtp.password.is_some() {
             refuse(
                 "smtp.password",
                 "is given without smtp.url, so there is nobody to give it to",

@@ -122,8 +122,13 @@ pub(super) fn extract<T: DeserializeOwned>(
                             shape(actual)
                         )
                     }
+                    Kind::UnknownField(field, known) => {
+                        format!(
+                            "has {field}, which it may not; it may have {}",
+                            known.join(", ")
+                        )
+                    }
                     Kind::InvalidLength(..)
-                    | Kind::UnknownField(..)
                     | Kind::DuplicateField(..)
                     | Kind::ISizeOutOfRange(..)
                     | Kind::USizeOutOfRange(..)
@@ -174,8 +179,13 @@ fn example(key: &str) -> Option<String> {
     let group = group
         .map(|group| format!(" under [{group}]"))
         .unwrap_or_default();
+    let quote = if setting.example.contains('"') {
+        '\''
+    } else {
+        '"'
+    };
     Some(format!(
-        "{name} = \"{}\"{group}, or {}={}",
+        "{name} = {quote}{}{quote}{group}, or {}={}",
         setting.example,
         setting.variable(),
         setting.example

@@ -1,17 +1,20 @@
 //! How to reach the relay.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use url::Url;
 
-use super::SmtpConfig;
+use super::{SmtpConfig, values};
 
 /// A relay: all that is needed to connect and sign in.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
+    /// What people call it: as written, else its host.
+    pub name: String,
     /// Its host name or address, as written: the certificate is checked against it.
     pub host: String,
     /// Its port.
@@ -22,6 +25,71 @@ pub struct RelayConfig {
     pub user: Option<String>,
     /// With this password.
     pub password: Option<SecretString>,
+    /// Certificate authorities, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Open connections, at least one.
+    pub max_connections: usize,
+    /// Messages a second; `None`: as many as it takes.
+    pub rate: Option<f64>,
+    /// Messages at once after a quiet time.
+    pub burst: u32,
+}
+
+/// What stands beside a relay's URL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelaySettings {
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    pub(super) url: RelayUrl,
+    #[serde(default)]
+    pub(super) password: Option<SecretString>,
+    #[serde(default)]
+    pub(super) tls: Option<RelayTls>,
+    #[serde(default)]
+    pub(super) insecure: bool,
+    #[serde(default)]
+    pub(super) ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) max_connections: Option<usize>,
+    #[serde(default, deserialize_with = "values::rate")]
+    pub(super) rate: Option<f64>,
+    #[serde(default)]
+    pub(super) burst: Option<u32>,
+}
+
+impl RelaySettings {
+    /// The one relay of the short form.
+    pub(super) fn short(url: RelayUrl, smtp: &SmtpConfig) -> Self {
+        Self {
+            name: None,
+            url,
+            password: smtp.password.clone(),
+            tls: smtp.tls,
+            insecure: smtp.insecure,
+            ca_file: None,
+            max_connections: None,
+            rate: None,
+            burst: None,
+        }
+    }
+
+    /// The relay; what it does not say itself is as `smtp` says.
+    pub(super) fn relay(&self, smtp: &SmtpConfig) -> RelayConfig {
+        let most = self.max_connections.unwrap_or(smtp.max_connections);
+        RelayConfig {
+            ca_file: self.ca_file.clone().or_else(|| smtp.ca_file.clone()),
+            max_connections: most.max(1),
+            rate: self.rate.or(smtp.rate),
+            burst: self.burst.unwrap_or(smtp.burst).max(1),
+            ..self.url.relay(self)
+        }
+    }
+
+    /// Whether its parts agree; an error says what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.url.check(self)
+    }
 }
 
 /// How the connection to a relay is protected. Never "if it is offered".
@@ -49,9 +117,10 @@ pub struct RelayUrl {
 
 impl RelayUrl {
     /// The relay with what the settings beside the URL say.
-    pub(super) fn relay(&self, smtp: &SmtpConfig) -> RelayConfig {
-        let tls = smtp.tls.unwrap_or(self.tls);
+    fn relay(&self, beside: &RelaySettings) -> RelayConfig {
+        let tls = beside.tls.unwrap_or(self.tls);
         RelayConfig {
+            name: beside.name.clone().unwrap_or_else(|| self.host.clone()),
             host: self.host.clone(),
             port: self.port.unwrap_or(match tls {
                 RelayTls::Implicit => 465,
@@ -60,20 +129,24 @@ impl RelayUrl {
             }),
             tls,
             user: self.user.clone(),
-            password: smtp.password.clone().or_else(|| self.password.clone()),
+            password: beside.password.clone().or_else(|| self.password.clone()),
+            ca_file: None,
+            max_connections: 1,
+            rate: None,
+            burst: 1,
         }
     }
 
     /// Whether the settings beside the URL agree with it; an error says what is wrong.
-    pub(super) fn check(&self, smtp: &SmtpConfig) -> Result<(), String> {
-        let relay = self.relay(smtp);
+    fn check(&self, beside: &RelaySettings) -> Result<(), String> {
+        let relay = self.relay(beside);
         if self.tls == RelayTls::Implicit && relay.tls != RelayTls::Implicit {
             return Err(
                 "begins with smtps:// and smtp.tls is not implicit; write smtp://".to_owned(),
             );
         }
         if relay.tls == RelayTls::None {
-            if !self.loopback && !smtp.insecure {
+            if !self.loopback && !beside.insecure {
                 return Err(
                     "would be used without TLS beyond this machine; set smtp.tls = starttls, \
                     or smtp.insecure = true if the network is private"
@@ -112,7 +185,7 @@ impl RelayUrl {
         let address = host.parse::<IpAddr>().ok();
         let host = match address {
             Some(address) => address.to_string(),
-            None => super::values::parse_host_name(host).ok_or("must have a valid host name")?,
+            None => values::parse_host_name(host).ok_or("must have a valid host name")?,
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::values::{self, Limit};
-use super::{BaseUrl, DatabaseTarget, RelayConfig, RelayTls};
+use super::{BaseUrl, DatabaseTarget, RelayConfig, RelaySettings, RelayTls};
 
 /// `server.*`: the web role.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,13 +43,17 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
 }
 
-/// `smtp.*`: the relay. [`relay`](Self::relay) puts its parts together.
+/// `smtp.*`: the relays. [`relays`](Self::relays) puts their parts together.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmtpConfig {
     /// Where the relay is.
     #[serde(default)]
     pub url: Option<super::relay_url::RelayUrl>,
+    /// Several relays instead, in their order.
+    #[serde(default, deserialize_with = "values::relays")]
+    #[serde(rename = "relays")]
+    pub several: Vec<RelaySettings>,
     /// The password, where the URL has none.
     #[serde(default)]
     pub password: Option<SecretString>,
@@ -66,14 +70,33 @@ pub struct SmtpConfig {
     pub hello_name: Option<String>,
     /// Open connections.
     pub max_connections: usize,
+    /// Messages a second.
+    #[serde(default, deserialize_with = "values::rate")]
+    pub rate: Option<f64>,
+    /// Messages at once after a quiet time.
+    pub burst: u32,
     /// Whether the relay carries addresses with letters beyond ASCII before the `@`.
     pub smtputf8: bool,
 }
 
 impl SmtpConfig {
-    /// The relay, or `None` where mails go to the outbox folder.
+    /// The first relay, or `None` where mails go to the outbox folder.
     pub fn relay(&self) -> Option<RelayConfig> {
-        self.url.as_ref().map(|url| url.relay(self))
+        self.relays().into_iter().next()
+    }
+
+    /// The relays in their order; none where mails go to the outbox folder.
+    pub fn relays(&self) -> Vec<RelayConfig> {
+        let written = self.written();
+        written.iter().map(|relay| relay.relay(self)).collect()
+    }
+
+    /// The relays as they are written, the short form among them.
+    pub(super) fn written(&self) -> Vec<RelaySettings> {
+        match &self.url {
+            Some(url) => vec![RelaySettings::short(url.clone(), self)],
+            None => self.several.clone(),
+        }
     }
 }
 

@@ -156,6 +156,14 @@ pub const SETTINGS: &[Setting] = &[
         "The relay that mails are handed to: smtps://USER@HOST (TLS, port 465) or smtp://USER@HOST:587 (STARTTLS, required).",
     ),
     secret(
+        "smtp.relays",
+        "the one of smtp.url",
+        r#"[{"name":"own","url":"smtps://user@smtp.example.org","password":"..."},{"name":"spare","url":"smtps://key@relay.example.net","password":"..."}]"#,
+        "Several relays instead of smtp.url, in the order in which they are used: the next one takes over when all before it \
+         have been unusable for 30 seconds. In the file: tables [[smtp.relays]] with name, url, and where they differ \
+         password (or password_file), tls, insecure, ca_file, max_connections, rate, burst. Here: the same as JSON.",
+    ),
+    secret(
         "smtp.password",
         "none",
         "correct-horse-battery-staple",
@@ -190,6 +198,18 @@ pub const SETTINGS: &[Setting] = &[
         "20",
         "5",
         "The most connections that are open to the relay at a time.",
+    ),
+    unset(
+        "smtp.rate",
+        "as many as the relay takes",
+        "14",
+        "The most messages a second that a relay is given, by all workers together. Kept over restarts.",
+    ),
+    value(
+        "smtp.burst",
+        "1",
+        "50",
+        "How many messages may go at once after a quiet time, where smtp.rate is set.",
     ),
     value(
         "smtp.smtputf8",

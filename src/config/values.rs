@@ -8,9 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-use super::{DatabaseTarget, FetchAllowance};
+use super::{DatabaseTarget, FetchAllowance, RelaySettings};
 use crate::subscribers::email_address::{AddressRules, EmailAddress};
 
 /// So many in so long: `5/1h`.
@@ -240,5 +241,42 @@ impl Visitor<'_> for TextOrNumber {
     }
     fn visit_u64<E: Error>(self, number: u64) -> Result<String, E> {
         Ok(number.to_string())
+    }
+}
+
+/// Messages a second.
+pub(super) fn rate<'de, D: Deserializer<'de>>(de: D) -> Result<Option<f64>, D::Error> {
+    let rate = f64::deserialize(de)?;
+    if rate.is_finite() && rate > 0.0 {
+        return Ok(Some(rate));
+    }
+    Err(D::Error::custom(
+        "must be a number of messages a second, above 0",
+    ))
+}
+
+/// A list of relays: tables in the file, JSON in the environment.
+pub(super) fn relays<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<RelaySettings>, D::Error> {
+    de.deserialize_any(Relays)
+}
+
+struct Relays;
+
+impl<'de> Visitor<'de> for Relays {
+    type Value = Vec<RelaySettings>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tables [[smtp.relays]], or in the environment a JSON list of objects")
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        // not the error's own text: a secret may stand in it
+        serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            E::custom(format!(
+                "is not a JSON list of relays (line {line}, column {column})"
+            ))
+        })
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(seq))
     }
 }

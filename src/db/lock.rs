@@ -1,6 +1,7 @@
-//! One active worker: a lock on a file beside a SQLite database, an advisory lock on PostgreSQL.
+//! Who is at work: a lock on a file beside a SQLite database, which one worker has; an advisory lock on PostgreSQL,
+//! which workers share and a restore has for itself.
 //!
-//! The lock keeps a second worker from starting. It is not what keeps mails safe: that is the mark's compare-and-set.
+//! The lock keeps others from starting. It is not what keeps mails safe: that is the mark's compare-and-set.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,13 +15,14 @@ use super::Db;
 /// "paperrou" as a number: other programs in the same cluster use other numbers.
 const ADVISORY_KEY: i64 = 0x7061_7065_7272_6f75;
 
+const SHARE_POSTGRES: &str = "SELECT pg_try_advisory_lock_shared($1)";
 const LOCK_POSTGRES: &str = "SELECT pg_try_advisory_lock($1)";
 const HELD_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks
      WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
        -- a key of 64 bits is shown as two halves
        AND ((classid::bigint << 32) | objid::bigint) = $1)";
 
-/// Held by the active worker; given back when it is dropped, or when its process dies.
+/// Held by a worker; given back when it is dropped, or when its process dies.
 #[derive(Debug)]
 pub struct WorkerLock(Held);
 
@@ -56,8 +58,19 @@ pub enum LockError {
 }
 
 impl Db {
-    /// Takes the lock of the active worker, or says who has it.
+    /// Takes a worker's lock, or says who is in the way: on SQLite another worker, on PostgreSQL a restore.
     pub async fn lock_worker(&self) -> Result<WorkerLock, LockError> {
+        self.lock(SHARE_POSTGRES, "a restore, or a worker of an older release")
+            .await
+    }
+
+    /// Takes the lock for itself: no worker is at work, and none can begin.
+    pub async fn lock_alone(&self) -> Result<WorkerLock, LockError> {
+        self.lock(LOCK_POSTGRES, "its lock in PostgreSQL is held")
+            .await
+    }
+
+    async fn lock(&self, postgres: &'static str, holder: &str) -> Result<WorkerLock, LockError> {
         match self {
             Self::Sqlite { reader, .. } => {
                 WorkerLock::beside(reader.connect_options().get_filename())
@@ -65,13 +78,13 @@ impl Db {
             Self::Postgres(pool) => {
                 // a session of its own: the lock ends with it
                 let mut session = pool.acquire().await?.detach();
-                let had: bool = sqlx::query_scalar(LOCK_POSTGRES)
+                let had: bool = sqlx::query_scalar(postgres)
                     .bind(ADVISORY_KEY)
                     .fetch_one(&mut session)
                     .await?;
                 if !had {
                     session.close().await?;
-                    let holder = "an advisory lock of this PostgreSQL database".to_owned();
+                    let holder = holder.to_owned();
                     return Err(LockError::Taken { holder });
                 }
                 Ok(WorkerLock(Held::Session(Box::new(session))))

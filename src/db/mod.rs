@@ -212,6 +212,15 @@ impl Tx<'_> {
     }
 }
 
+/// Whether PostgreSQL undid a transaction because it met another one: repeating it may succeed.
+pub fn lost_a_race(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    // serialization_failure, deadlock_detected
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
 /// Runs `work` and ends its transaction. Says too whether that could not be ended.
 async fn carry_out<'c, T, E, F>(tx: sqlx::Result<Tx<'c>>, work: F) -> (Done<T, E>, bool)
 where

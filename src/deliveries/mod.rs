@@ -28,17 +28,23 @@ use std::time::Duration;
 
 use sqlx::types::Json;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{DeliveryConfig, InDoubt};
+use crate::db::Db;
 use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, VariantId, WorkerId};
 use crate::text_enum;
 
+pub mod brakes;
 pub mod claim;
+pub mod decide;
 pub mod enqueue;
 pub mod finish;
+pub mod list;
 pub mod mailroom;
 pub mod operate;
+pub mod pace;
 pub mod recover;
+pub mod relays;
 pub mod retry;
 pub mod send;
 pub mod settlement;
@@ -155,6 +161,15 @@ pub struct Claimed {
     pub created_at: Timestamp,
     /// No attempt starts after it.
     pub expires_at: Timestamp,
+    /// The relay of its last transmission.
+    pub relay_id: Option<String>,
+}
+
+impl Claimed {
+    /// The relay that may have accepted it: it is the one that may know its Message-ID.
+    pub fn relay_in_doubt(&self) -> Option<&str> {
+        self.relay_id.as_deref().filter(|_| self.doubt > 0)
+    }
 }
 
 /// How long things last.
@@ -172,17 +187,36 @@ pub struct Leases {
     pub margin: Duration,
     /// What becomes of doubt about a notice. An issue has its own policy.
     pub in_doubt: InDoubt,
+    /// Whose clock says when a lease is over.
+    pub clock: LeaseClock,
+}
+
+/// Whose clock says when a lease is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// This process's: there is one worker, or a test moves the time.
+    Own,
+    /// The database server's: the clocks of several machines differ.
+    Server,
 }
 
 impl Leases {
-    /// As the settings say.
-    pub fn from_settings(settings: &DeliveryConfig) -> Self {
+    /// As the settings say, for workers on `db`.
+    pub fn new(settings: &DeliveryConfig, db: &Db, clock: &dyn Clock) -> Self {
+        let is_server = matches!(db, Db::Postgres(_)) && clock.is_real();
         Self {
+            clock: if is_server {
+                LeaseClock::Server
+            } else {
+                LeaseClock::Own
+            },
             worker: settings.worker_lease,
             transmission: settings.transmission_lease,
             grace: settings.grace,
             notice_grace: settings.notice_grace,
-            margin: Duration::from_secs(5).min(settings.worker_lease / 4),
+            margin: Duration::from_secs(5)
+                .min(settings.worker_lease / 4)
+                .min(settings.transmission_lease / 4),
             in_doubt: settings.in_doubt,
         }
     }
@@ -190,6 +224,19 @@ impl Leases {
     /// How long a worker takes itself for alive: a little less than others do.
     pub fn own_worker_lease(&self) -> Duration {
         self.worker.saturating_sub(self.margin)
+    }
+
+    /// The time by which statements compare leases; `None` lets the server look at its own clock.
+    pub fn now(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.clock {
+            LeaseClock::Own => Some(now),
+            LeaseClock::Server => None,
+        }
+    }
+
+    /// How long a marked message may be worked on: a little less than its lease.
+    pub fn own_transmission_lease(&self) -> Duration {
+        self.transmission.saturating_sub(self.margin)
     }
 
     /// The grace for a delivery.

@@ -1,9 +1,7 @@
-//! What an operator does about sending: pause, resume, cancel, retry, decide. And what a reader's leaving does.
+//! What an operator does about sending: pause, resume, cancel. And what a reader's leaving does.
 
-use uuid::Uuid;
-
-use super::store::{operate, read, settle};
-use super::{Kind, Reason, State, recover};
+use super::store::{brakes, operate, read, settle};
+use super::{Reason, State, recover};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
@@ -27,6 +25,8 @@ pub struct Counts {
     pub skipped: i64,
     /// Waiting for an operator.
     pub held: i64,
+    /// Of all these: those that were in doubt at least once, so that a reader may have more than one copy.
+    pub doubted: i64,
 }
 
 impl Counts {
@@ -54,56 +54,6 @@ impl Counts {
     }
 }
 
-/// A delivery, for people.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Summary {
-    /// Which.
-    pub id: DeliveryId,
-    /// Of which issue; `None` for notices.
-    pub issue_id: Option<IssueId>,
-    /// What it is.
-    pub kind: Kind,
-    /// How it stands.
-    pub state: State,
-    /// To whom.
-    pub recipient: String,
-    /// Times claimed.
-    pub attempt: i64,
-    /// Replies about this recipient or message.
-    pub tries: i64,
-    /// Times in doubt.
-    pub doubt: i64,
-    /// Times its worker died with it.
-    pub crashes: i64,
-    /// Nothing happens before then.
-    pub not_before: Timestamp,
-    /// When its last transmission began.
-    pub marked_at: Option<Timestamp>,
-    /// When it was settled last.
-    pub settled_at: Option<Timestamp>,
-    /// The last reply's code.
-    pub reply_code: Option<i64>,
-    /// The last reply's enhanced code.
-    pub enhanced_code: Option<String>,
-    /// The last reply's text.
-    pub reply_text: Option<String>,
-    /// The relay of the last transmission.
-    pub relay_id: Option<String>,
-    /// Why it was skipped, failed or held.
-    pub reason: Option<Reason>,
-}
-
-/// What an operator decides about a held delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldDecision {
-    /// It did arrive.
-    Sent,
-    /// It did not arrive; send it again. A second copy is the operator's responsibility.
-    SendAgain,
-    /// It did not arrive, and is not sent; its articles come again with the next issue.
-    NotSent,
-}
-
 /// Pauses an issue: it acts at each connection's next mark. `false` when it is paused already, or over.
 pub async fn pause(
     tx: &mut Tx<'_>,
@@ -114,9 +64,24 @@ pub async fn pause(
     settle::pause_issue(tx, issue, reason, now).await
 }
 
-/// Lets a paused issue go on where it was. `false` when it was not paused.
-pub async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<bool> {
-    operate::resume(tx, issue).await
+/// Lets a paused issue go on where it was, and writes down why. `false` when it was not paused.
+///
+/// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
+/// lets it grow old; and the brakes count anew, so that what they have seen does not pause it again.
+pub async fn resume(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> sqlx::Result<bool> {
+    brakes::remember_pause(tx, issue, reason, now).await?;
+    let resumed = operate::resume(tx, issue).await?;
+    if resumed {
+        operate::renew(tx, issue, expires_at).await?;
+        brakes::clear(tx, issue).await?;
+    }
+    Ok(resumed)
 }
 
 /// Cancels an issue, for good: from this commit on nothing of it is marked. `false` when it is over already.
@@ -143,67 +108,20 @@ pub async fn pause_sending(tx: &mut Tx<'_>, reason: &str, now: Timestamp) -> sql
 }
 
 /// Lets sending go on. `false` when it was not paused.
-pub async fn resume_sending(tx: &mut Tx<'_>) -> sqlx::Result<bool> {
-    operate::resume_sending(tx).await
+///
+/// As for one issue, digests and welcomes that wait have until `expires_at`. Confirmations do not: they end with the
+/// link that they carry.
+pub async fn resume_sending(tx: &mut Tx<'_>, expires_at: Timestamp) -> sqlx::Result<bool> {
+    let resumed = operate::resume_sending(tx).await?;
+    if resumed {
+        operate::renew_all(tx, expires_at).await?;
+    }
+    Ok(resumed)
 }
 
 /// Whether all sending is paused.
 pub async fn sending_is_paused(db: &Db) -> sqlx::Result<bool> {
     read::sending_is_paused(db).await
-}
-
-/// Lets the failed deliveries of an issue wait for their turn again, and the issue send again. Those whose articles a
-/// later issue gave stay failed. Gives the number that waits again.
-pub async fn retry_failed(
-    tx: &mut Tx<'_>,
-    issue: IssueId,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> sqlx::Result<u64> {
-    let mut after = DeliveryId(Uuid::nil());
-    let mut again = 0;
-    operate::send_again(tx, issue).await?;
-    loop {
-        let failed = operate::failed(tx, issue, after, 500).await?;
-        let Some(last) = failed.last() else {
-            return Ok(again);
-        };
-        after = *last;
-        for id in failed {
-            let free = !operate::was_put_back(tx, id).await? || settle::move_again(tx, id).await?;
-            if free && operate::retry(tx, id, now, expires_at).await? {
-                again += 1;
-            }
-        }
-    }
-}
-
-/// Decides about a held delivery. `false` when it is not held.
-pub async fn decide(
-    tx: &mut Tx<'_>,
-    id: DeliveryId,
-    decision: HeldDecision,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> sqlx::Result<bool> {
-    match decision {
-        HeldDecision::Sent => operate::decide(tx, id, State::Sent, None, now).await,
-        HeldDecision::SendAgain => {
-            if let Some(issue) = operate::issue_of(tx, id).await? {
-                operate::send_again(tx, issue).await?;
-            }
-            operate::decide_again(tx, id, now, expires_at).await
-        }
-        HeldDecision::NotSent => {
-            let reason = Some(Reason::NotSent);
-            let decided = operate::decide(tx, id, State::Skipped, reason, now).await?;
-            if decided {
-                operate::clear_doubt(tx, id).await?;
-                settle::put_back(tx, id).await?;
-            }
-            Ok(decided)
-        }
-    }
 }
 
 /// Skips everything of a subscription that has not been marked. For the transaction that ends the subscription, after
@@ -219,18 +137,4 @@ pub async fn skip_of_subscription(
 /// How many deliveries of an issue are in which state.
 pub async fn counts(db: &Db, issue: IssueId) -> sqlx::Result<Counts> {
     read::counts(db, issue).await
-}
-
-/// Deliveries of an issue that wait for an operator, at most `limit`.
-pub async fn held(db: &Db, issue: IssueId, limit: i64) -> sqlx::Result<Vec<Summary>> {
-    read::held(db, issue, limit).await
-}
-
-/// The latest deliveries to a subscription, at most `limit`.
-pub async fn of_subscription(
-    db: &Db,
-    subscription: SubscriptionId,
-    limit: i64,
-) -> sqlx::Result<Vec<Summary>> {
-    read::of_subscription(db, subscription, limit).await
 }

@@ -38,17 +38,19 @@ pub async fn sweep(db: &Db, now: Timestamp, leases: &Leases) -> sqlx::Result<Swe
 }
 
 async fn sweep_owned(tx: &mut Tx<'_>, now: Timestamp, leases: &Leases) -> sqlx::Result<Swept> {
-    let (digests, notices) = (now + leases.grace, now + leases.notice_grace);
+    let (digests, notices) = (leases.grace, leases.notice_grace);
     let resend_notices = leases.in_doubt == InDoubt::Resend;
+    let by_lease = leases.now(now);
     Ok(Swept {
-        taken_back: sweep::take_back_claimed(tx, now - leases.worker).await?,
-        doubted: sweep::doubt_transmitting(tx, now, digests, notices).await?,
+        taken_back: sweep::take_back_claimed(tx, by_lease, leases.worker).await?,
+        doubted: sweep::doubt_transmitting(tx, by_lease, digests, notices).await?,
         decided: sweep::decide_doubt(tx, now, resend_notices).await?,
         ..Swept::default()
     })
 }
 
 /// Gives up rows whose time is over; the articles of those that certainly did not arrive come again. Gives their number.
+/// The time does not run while the issue, or all sending, is paused.
 pub async fn expire(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
     let mut all = 0;
     loop {

@@ -17,14 +17,16 @@ use super::claim::Ready;
 use super::mailroom::{Mail, MailError, Mailroom};
 use super::retry;
 use super::settlement::{Circumstances, Settlement};
+use super::worker::Worker;
 use super::writer::{Ledger, MARK_DEADLINE, Marked};
 use super::{Leases, State};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Deadline};
 use crate::id::Entropy;
-use crate::smtp::channel::Line;
+use crate::smtp::channel::{Channel, Line};
+use crate::smtp::connection::Fence;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
-use crate::smtp::outcome::{Cause, Failure, Outcome, Phase};
+use crate::smtp::outcome::{Cause, Failure, Outcome, Phase, Verdict};
 use crate::smtp::wire::Wire;
 use crate::telemetry::mask_emails;
 
@@ -39,14 +41,16 @@ pub struct Sending {
     pub ledger: Ledger,
     /// Makes mails.
     pub mailroom: Arc<dyn Mailroom>,
+    /// For whom.
+    pub worker: Worker,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Spreads retries.
     pub entropy: Arc<dyn Entropy>,
     /// How long things last.
     pub leases: Leases,
-    /// The relay's name, for the rows.
-    pub relay: Arc<str>,
+    /// The relays.
+    pub channel: Channel,
     /// When it is cancelled, replies are awaited no longer: what is on the wire is in doubt.
     pub give_up: CancellationToken,
 }
@@ -76,16 +80,17 @@ impl Sending {
         let mut settled = None;
         loop {
             let (following, left) = self.following(line, &mut next).await;
-            let Some(until) = self.advance(settled.take(), &current).await else {
+            let Some(fence) = self.advance(&line.name(), settled.take(), &current).await else {
                 self.give_back(following.as_ref()).await;
                 return left;
             };
-            // A machine that slept may have outlived its lease, and somebody else may be sending this by now.
-            if self.clock.now() + self.leases.margin > until {
+            let is_over = self.fence(&current, fence);
+            if is_over() {
                 self.give_back(Some(&current)).await;
                 self.give_back(following.as_ref()).await;
                 return left;
             }
+            line.set_fence(is_over);
             let settlement = self.transmit(line, &current, following.as_ref()).await;
             let Some(following) = following else {
                 self.ledger.settle(settlement).await;
@@ -101,7 +106,7 @@ impl Sending {
                 Some(Err(failure)) => {
                     tokio::join!(
                         self.settle(settled.take()),
-                        self.refuse(&following, &failure)
+                        self.refuse(line, &following, &failure)
                     );
                     return None;
                 }
@@ -119,6 +124,11 @@ impl Sending {
     /// Makes the mail. What cannot be made waits or is held, and is not given.
     async fn load<W: Borrow<Ready>>(&self, work: W) -> Option<Loaded<W>> {
         let claimed = &work.borrow().claimed;
+        if !self.worker.is_still(claimed.owner) {
+            // claimed in an earlier life: its mark would be refused
+            self.ledger.give_back(claimed, self.clock.now()).await;
+            return None;
+        }
         let made = match self.make(work.borrow()).await {
             Ok(mail) => Envelope::new(mail.sender, mail.recipient, &mail.wire)
                 .map(|envelope| (envelope, mail.wire))
@@ -167,7 +177,7 @@ impl Sending {
             }
         };
         if let Err(failure) = &addressed {
-            self.refuse(loaded, failure).await;
+            self.refuse(line, loaded, failure).await;
         }
         addressed.is_ok()
     }
@@ -191,17 +201,26 @@ impl Sending {
         (None, None)
     }
 
+    /// Whether a marked message may not be ended any more. A machine that slept may have outlived its lease, and somebody
+    /// else may be sending this by now; and a worker that was taken for dead closes before the dot.
+    fn fence<W: Borrow<Ready>>(&self, loaded: &Loaded<W>, lease: Deadline) -> Fence {
+        let (clock, worker) = (self.clock.clone(), self.worker.clone());
+        let owner = loaded.work.borrow().claimed.owner;
+        Box::new(move || lease.is_over(&*clock) || !worker.is_still(owner))
+    }
+
     /// Settles what went before and marks. The end of the lease, or `None`: the message may not be written.
     async fn advance<W: Borrow<Ready>>(
         &self,
+        relay: &Arc<str>,
         settled: Option<Settlement>,
         loaded: &Loaded<W>,
-    ) -> Option<Timestamp> {
+    ) -> Option<Deadline> {
         let ready = loaded.work.borrow();
         let id = ready.claimed.id;
-        let advanced = self.ledger.advance(settled, ready, &self.relay);
+        let advanced = self.ledger.advance(settled, ready, relay);
         match timeout(MARK_DEADLINE, advanced).await {
-            Ok(Ok(Marked::Yes { until })) => return Some(until),
+            Ok(Ok(Marked::Yes { fence })) => return Some(fence),
             Ok(Ok(Marked::No)) => {
                 tracing::debug!(delivery.id = %id, "Delivery {id} is not sent: it may not be any more");
                 return None;
@@ -224,11 +243,17 @@ impl Sending {
         following: Option<&Loaded<W>>,
     ) -> Settlement {
         let attached = following.map(|loaded| &loaded.envelope);
-        let outcome = tokio::select! {
-            outcome = line.transmit(&current.wire, attached) => outcome,
-            () = self.give_up.cancelled() => Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut)),
+        let heard = tokio::select! {
+            outcome = line.transmit(&current.wire, attached) => Some(outcome),
+            () = self.give_up.cancelled() => None,
         };
         let claimed = &current.work.borrow().claimed;
+        let Some(outcome) = heard else {
+            let failure = Failure::new(Phase::Dot, Cause::TimedOut);
+            let settlement = Settlement::of_failure(claimed, &failure, self.circumstances());
+            log(&settlement, "the service stops before the relay's answer");
+            return settlement.unheard();
+        };
         let settlement = Settlement::of_outcome(claimed, &outcome, self.circumstances());
         match &outcome {
             Outcome::Accepted(reply) => log(&settlement, &reply.to_string()),
@@ -260,8 +285,21 @@ impl Sending {
         }
     }
 
-    async fn refuse<W: Borrow<Ready>>(&self, loaded: &Loaded<W>, failure: &Failure) {
+    async fn refuse<W: Borrow<Ready>>(&self, line: &Line, loaded: &Loaded<W>, failure: &Failure) {
         let claimed = &loaded.work.borrow().claimed;
+        let is_about_sender =
+            failure.phase == Phase::Mail && failure.verdict() == Verdict::IssuePaused;
+        let (relay, sender) = (line.name(), claimed.newsletter_id.to_string());
+        if is_about_sender && self.channel.refuses(&relay, &sender) {
+            let why = mask_emails(&failure.to_string());
+            tracing::error!(
+                relay = &*relay,
+                newsletter.id = sender,
+                why,
+                "Relay {relay} refuses newsletter {sender}; the next relay is used"
+            );
+            return self.give_back(Some(loaded)).await;
+        }
         let settlement = Settlement::of_failure(claimed, failure, self.circumstances());
         log(&settlement, &failure.to_string());
         self.ledger.refuse(settlement).await;

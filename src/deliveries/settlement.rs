@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::brakes::tally::{Answer, Said};
 use super::retry;
 use super::{Claimed, Leases, Reason, State};
 use crate::clock::Timestamp;
 use crate::id::{DeliveryId, IssueId, WorkerId};
-use crate::smtp::outcome::{Cause, Failure, Outcome, Verdict};
+use crate::smtp::class::classify;
+use crate::smtp::outcome::{Cause, Failure, Outcome, Phase, Verdict};
 use crate::smtp::reply::Reply;
 
 /// What is written about one attempt.
@@ -38,6 +40,8 @@ pub struct Settlement {
     pub reply_text: Option<String>,
     /// The issue that pauses because of it, and why.
     pub pause: Option<(IssueId, String)>,
+    /// What the brakes count.
+    pub answer: Option<Answer>,
 }
 
 /// Circumstances of a settlement.
@@ -58,6 +62,7 @@ impl Settlement {
             Outcome::Accepted(reply) => Self {
                 state: State::Sent,
                 is_counted: true,
+                answer: answer(claimed, Said::Accepted),
                 ..Self::blank(claimed, with.now).with_reply(reply)
             },
             Outcome::Failed(failure) => Self::of_failure(claimed, failure, with),
@@ -68,6 +73,7 @@ impl Settlement {
     pub fn of_failure(claimed: &Claimed, failure: &Failure, with: Circumstances<'_>) -> Self {
         let blank = Self {
             reply_text: Some(said(failure)),
+            answer: heard(failure).and_then(|said| answer(claimed, said)),
             ..Self::blank(claimed, with.now)
         };
         let blank = match failure.reply() {
@@ -92,6 +98,7 @@ impl Settlement {
                     Cause::Reply(_)
                     | Cause::Lost(_)
                     | Cause::TimedOut
+                    | Cause::Fenced
                     | Cause::Protocol(_)
                     | Cause::Unfit(_)
                     | Cause::TooLarge { .. } => Reason::Refused,
@@ -119,6 +126,15 @@ impl Settlement {
                 not_before: later(with.leases.grace_of(claimed)),
                 ..blank
             },
+        }
+    }
+
+    /// The same, but for the brakes: the relay was given no time to answer.
+    #[must_use]
+    pub fn unheard(self) -> Self {
+        Self {
+            answer: None,
+            ..self
         }
     }
 
@@ -161,6 +177,7 @@ impl Settlement {
             enhanced_code: None,
             reply_text: None,
             pause: None,
+            answer: None,
         }
     }
 
@@ -203,6 +220,60 @@ fn said(failure: &Failure) -> String {
         Some(partial) => format!("{failure}; heard: {partial}"),
         None => failure.to_string(),
     }
+}
+
+fn answer(claimed: &Claimed, said: Said) -> Option<Answer> {
+    let issue = claimed.issue_id?;
+    let domain = claimed
+        .recipient
+        .rsplit_once('@')
+        .map_or("", |(_, domain)| domain);
+    Some(Answer {
+        issue,
+        domain: domain.to_lowercase(),
+        said,
+    })
+}
+
+/// What a failure says about its recipient or message, if it says anything.
+fn heard(failure: &Failure) -> Option<Said> {
+    let transmitted = failure.phase == Phase::Dot;
+    match failure.verdict() {
+        Verdict::Sent => Some(Said::Accepted),
+        Verdict::Deferred => Some(Said::Deferred { transmitted }),
+        Verdict::Refused => failure.reply().map(|reply| Said::Refused {
+            class: classify(failure.phase, reply),
+            transmitted: failure.phase != Phase::Rcpt,
+            reply: same_words(reply),
+        }),
+        Verdict::InDoubt => Some(Said::Lost),
+        Verdict::RelayBackOff(_)
+        | Verdict::RelayHalted
+        | Verdict::IssuePaused
+        | Verdict::NotSent => None,
+    }
+}
+
+/// A reply without the words that differ from message to message: ids, addresses, links.
+fn same_words(reply: &Reply) -> String {
+    let text = reply.text();
+    let mut words = text.split_whitespace();
+    let code = words.next().filter(|_| reply.enhanced.is_some());
+    let rest = match code {
+        Some(_) => words,
+        None => text.split_whitespace(),
+    };
+    let mut same = reply.code.to_string();
+    for word in code.into_iter().chain(rest.filter(|word| is_same(word))) {
+        same.push(' ');
+        same.push_str(word);
+    }
+    same.truncate(same.floor_char_boundary(200));
+    same
+}
+
+fn is_same(word: &str) -> bool {
+    !word.contains(|c: char| c.is_ascii_digit() || matches!(c, '@' | '/'))
 }
 
 #[cfg(test)]

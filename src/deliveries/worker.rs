@@ -1,12 +1,19 @@
 //! A worker's life: every start, and every life after a missed heartbeat, has an id of its own.
+//!
+//! Others take a worker for dead when it has given no sign of life for the length of its lease. The worker itself stops
+//! a little earlier, by its own clocks: it may have stood still, or may not reach the database. That fence spares
+//! second copies; safety rests on the states and attempts that every statement compares.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::store::workers;
 use super::{Leases, recover};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Deadline};
 use crate::db::Db;
 use crate::id::{Ids, WorkerId};
+
+/// Leases after which a silent worker is not remembered.
+const FORGOTTEN_AFTER: u32 = 60;
 
 /// One worker process, as the database knows it.
 #[derive(Clone)]
@@ -21,22 +28,44 @@ pub struct Worker {
 #[derive(Clone, Copy)]
 struct Life {
     id: WorkerId,
-    /// From before the heartbeat was written.
-    beat_at: Timestamp,
+    /// From before its last sign of life was written.
+    fence: Deadline,
 }
 
 impl Worker {
-    /// Begins a life, and takes back what workers before it left behind. Only for the holder of the worker lock: all
-    /// others are taken for dead, by any clock.
+    /// Begins a life, and takes back what workers before it left behind, as far as their leases are over.
     pub async fn start(
         db: Db,
         clock: Arc<dyn Clock>,
         ids: Ids,
         leases: Leases,
     ) -> sqlx::Result<Self> {
+        let worker = Self::begin(db, clock, ids, leases).await?;
+        worker.sweep().await?;
+        Ok(worker)
+    }
+
+    /// The same for the holder of a lock that admits nobody else: all others are dead, by any clock.
+    pub async fn start_alone(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        ids: Ids,
+        leases: Leases,
+    ) -> sqlx::Result<Self> {
+        let worker = Self::begin(db, clock, ids, leases).await?;
+        let id = worker.id();
+        worker
+            .db
+            .write(move |tx| Box::pin(async move { workers::bury_others(tx, id).await }))
+            .await?;
+        worker.sweep().await?;
+        Ok(worker)
+    }
+
+    async fn begin(db: Db, clock: Arc<dyn Clock>, ids: Ids, leases: Leases) -> sqlx::Result<Self> {
         let life = Life {
             id: ids.next(),
-            beat_at: clock.now(),
+            fence: Deadline::after(&*clock, leases.own_worker_lease()),
         };
         let worker = Self {
             db,
@@ -46,12 +75,13 @@ impl Worker {
             current: Arc::new(Mutex::new(life)),
         };
         worker.register(life).await?;
-        worker
-            .db
-            .write(move |tx| Box::pin(async move { workers::bury_others(tx, life.id).await }))
-            .await?;
-        recover::sweep(&worker.db, worker.clock.now(), &worker.leases).await?;
         Ok(worker)
+    }
+
+    async fn sweep(&self) -> sqlx::Result<()> {
+        recover::sweep(&self.db, self.clock.now(), &self.leases)
+            .await
+            .map(drop)
     }
 
     /// Who it is now.
@@ -61,26 +91,31 @@ impl Worker {
 
     /// Whether its last sign of life is young enough to begin something.
     pub fn is_alive(&self) -> bool {
-        let until = self.life().beat_at + self.leases.own_worker_lease();
-        self.clock.now() < until
+        !self.life().fence.is_over(&*self.clock)
+    }
+
+    /// Whether it may go on with what `owner` claimed: it is in the same life, and alive.
+    pub fn is_still(&self, owner: WorkerId) -> bool {
+        let life = self.life();
+        life.id == owner && !life.fence.is_over(&*self.clock)
     }
 
     /// A sign of life. A life that was missed is over: the worker begins a new one, and what it had claimed is not its
     /// own any more.
     pub async fn beat(&self) -> sqlx::Result<()> {
-        let now = self.clock.now();
         let id = self.id();
-        let alive_after = now - self.leases.worker;
+        let fence = self.fence();
+        let (now, lease) = (self.leases.now(self.clock.now()), self.leases.worker);
         let alive = self
             .db
-            .write(move |tx| Box::pin(async move { workers::beat(tx, id, now, alive_after).await }))
+            .write(move |tx| Box::pin(async move { workers::beat(tx, id, now, lease).await }))
             .await?;
         if alive {
-            self.live(Life { id, beat_at: now });
+            self.extend(id, fence);
             return Ok(());
         }
         tracing::warn!(worker.id = %id, "Worker {id} was taken for dead and begins anew");
-        self.begin_life(now).await
+        self.begin_life().await
     }
 
     /// Ends this life and begins a new one, after something failed in a way that nobody foresaw: what the old one holds
@@ -88,46 +123,60 @@ impl Worker {
     pub async fn begin_anew(&self) {
         let id = self.id();
         tracing::error!(worker.id = %id, "Worker {id} failed at something and begins anew");
-        if let Err(error) = self.begin_life(self.clock.now()).await {
+        if let Err(error) = self.begin_life().await {
             tracing::error!(error = %error, "The new life cannot be written down; the next sign of life tries again");
         }
     }
 
-    async fn begin_life(&self, now: Timestamp) -> sqlx::Result<()> {
+    async fn begin_life(&self) -> sqlx::Result<()> {
         let life = Life {
             id: self.ids.next(),
-            beat_at: now,
+            fence: self.fence(),
         };
         self.register(life).await?;
         self.live(life);
         Ok(())
     }
 
+    /// For a sign of life that is about to be written.
+    fn fence(&self) -> Deadline {
+        Deadline::after(&*self.clock, self.leases.own_worker_lease())
+    }
+
     async fn register(&self, life: Life) -> sqlx::Result<()> {
         let host = host_name();
-        let forgotten = life.beat_at - self.leases.worker * 60;
+        let now = self.leases.now(self.clock.now());
+        let silence = self.leases.worker * FORGOTTEN_AFTER;
         self.db
             .write(move |tx| {
                 Box::pin(async move {
-                    workers::forget(tx, forgotten).await?;
-                    workers::register(tx, life.id, &host, life.beat_at).await
+                    workers::forget(tx, now, silence).await?;
+                    workers::register(tx, life.id, &host, now).await
                 })
             })
             .await
     }
 
     fn life(&self) -> Life {
-        *self
-            .current
-            .lock()
-            .expect("no holder of this lock can panic")
+        *self.lock()
     }
 
     fn live(&self, life: Life) {
-        *self
-            .current
+        *self.lock() = life;
+    }
+
+    /// Unless another life has begun meanwhile.
+    fn extend(&self, id: WorkerId, fence: Deadline) {
+        let mut life = self.lock();
+        if life.id == id {
+            life.fence = fence;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Life> {
+        self.current
             .lock()
-            .expect("no holder of this lock can panic") = life;
+            .expect("no holder of this lock can panic")
     }
 }
 

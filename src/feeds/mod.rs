@@ -39,11 +39,11 @@ mod save;
 pub mod store;
 
 pub mod add;
-pub mod add_topic_rule;
 pub mod publish;
 pub mod refresh;
 pub mod refresh_newsletter;
 pub mod release;
+pub mod topic_rules;
 
 /// A polled RSS, Atom or JSON feed of a newsletter.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::fetch::{FetchError, Fetcher, Request};
@@ -20,6 +21,10 @@ use crate::id::{FeedId, Ids, random_bytes};
 
 /// While a feed is being read, nobody else reads it. Longer than a fetch may take.
 pub(crate) const CLAIM: Duration = Duration::from_mins(5);
+/// How long who wants to read a feed now waits for somebody else's reading.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether the other is done, at first and at most.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// A permanent redirect is believed when it was seen this often.
 const MOVED_FOR_GOOD: i64 = 3;
 /// Entries that one transaction saves.
@@ -30,8 +35,10 @@ const CHUNK: usize = 100;
 pub enum When {
     /// Those whose next poll has come.
     Due,
-    /// Any that is not paused: before an issue is composed, or because an operator says so.
+    /// Any that is not paused: because an operator says so.
     Now,
+    /// The same before an issue is composed, which goes without it if the site has not answered by then.
+    NowUntil(Instant),
 }
 
 /// What came of it.
@@ -54,26 +61,75 @@ pub async fn refresh(
     id: FeedId,
     when: When,
 ) -> sqlx::Result<Refreshed> {
-    let now = app.clock.now();
-    let due_by = match when {
-        When::Due => now,
-        When::Now => now + Duration::from_hours(24 * 365),
-    };
-    let claimed = app
-        .db
-        .write(move |tx| Box::pin(async move { store::claim(tx, id, now + CLAIM, due_by).await }))
-        .await?;
-    let Some(feed) = claimed else {
+    let Some(feed) = claim(app, id, when).await? else {
         return Ok(Refreshed::Skipped);
     };
-    let outcome = ask(fetcher, &feed, now).await;
+    let asked = ask(fetcher, &feed, app.clock.now());
+    let outcome = match when {
+        When::Due | When::Now => asked.await,
+        When::NowUntil(until) => match timeout_at(until, asked).await {
+            Ok(outcome) => outcome,
+            Err(_late) => {
+                leave(app, id).await?;
+                return Ok(Refreshed::Failed("it did not answer in time".to_owned()));
+            }
+        },
+    };
     let now = app.clock.now();
-    match outcome {
-        Ok(answer) => record(app, feed, answer, now).await,
+    let refreshed = match outcome {
+        Ok(answer) => record(app, feed, answer, now).await?,
         Err(error) => {
             let [random] = random_bytes::<1>(&*app.entropy);
-            fail(app, feed, &error, random, now).await
+            fail(app, feed, &error, random, now).await?
         }
+    };
+    if refreshed == Refreshed::Skipped {
+        leave(app, id).await?;
+    }
+    Ok(refreshed)
+}
+
+/// Gives a claimed feed back: others need not wait for the claim's end.
+async fn leave(app: &App, id: FeedId) -> sqlx::Result<()> {
+    app.db
+        .write(move |tx| Box::pin(async move { store::leave(tx, id).await }))
+        .await
+}
+
+/// Takes the feed. Where another process is reading it, what is due is left to that one; who wants it now waits for the
+/// other's end, and is content with what it found.
+async fn claim(app: &App, id: FeedId, when: When) -> sqlx::Result<Option<Feed>> {
+    let patience = match when {
+        When::Due => None,
+        When::Now => Some(Instant::now() + PATIENCE),
+        When::NowUntil(until) => Some(until),
+    };
+    let (mut now, mut wait) = (app.clock.now(), LOOK_AGAIN.0);
+    let far = now + Duration::from_hours(24 * 365);
+    let (asked_at, mut unread_since) = (now, far);
+    loop {
+        let due_by = match when {
+            When::Due => now,
+            When::Now | When::NowUntil(_) => far,
+        };
+        let claim = store::Claim {
+            id,
+            now,
+            until: now + CLAIM,
+            due_by,
+            unread_since,
+        };
+        let claimed = app
+            .db
+            .write(move |tx| Box::pin(async move { store::claim(tx, claim).await }))
+            .await?;
+        let waits = patience.is_some_and(|until| Instant::now() < until);
+        if claimed.is_some() || !waits || !store::is_being_read(&app.db, id, now).await? {
+            return Ok(claimed);
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LOOK_AGAIN.1);
+        (now, unread_since) = (app.clock.now(), asked_at);
     }
 }
 

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::entry::Entry;
-use crate::id::{FeedId, TopicId};
+use crate::id::{FeedId, TopicId, TopicRuleId};
 use crate::text_enum;
 
 text_enum! {
@@ -31,6 +31,21 @@ pub struct TopicRule {
     pub field: RuleField,
     /// What it must be, whatever the case; `*` stands for anything. The pattern of a URL matches its beginning.
     pub pattern: String,
+}
+
+/// A rule, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+pub struct ListedRule {
+    /// Its id.
+    pub id: TopicRuleId,
+    /// The topic's slug.
+    pub topic: String,
+    /// What is looked at.
+    pub field: RuleField,
+    /// What it must be.
+    pub pattern: String,
+    /// The address of the one feed it is for; `None` for all.
+    pub feed: Option<String>,
 }
 
 /// What decides the topics of a newsletter's articles.

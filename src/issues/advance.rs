@@ -64,6 +64,7 @@ async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
         match prepare::step(app, renderer, id, prepare::CHUNK).await {
             Ok(Step::Chunk(_)) => steps += 1,
             Ok(Step::Prepared | Step::Nothing) => break,
+            Ok(Step::Elsewhere) => return steps,
             Err(PrepareError::Variant(error)) => {
                 fail(app, id, IssueState::Preparing, error.to_string()).await;
                 return steps;

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::InDoubt;
 use crate::db::Tx;
 use crate::id::{Ids, IssueId, NewsletterId};
-use crate::newsletters::slots::{self, DueIssue, Outcome};
+use crate::newsletters::slots::{self, DueIssue, Outcome, Weighed};
 use crate::newsletters::{Cadences, Mode, Newsletter};
 
 /// An issue that is to be made.
@@ -77,16 +77,45 @@ pub async fn create(
     if new.kind != IssueKind::Scheduled {
         sendable(tx, new.newsletter_id).await?;
     }
-    let lowest = store::issues::lowest_given(tx, new.newsletter_id, new.cadences, now).await?;
-    let Some(lowest) = lowest else {
-        return Ok(Created::NothingNew);
-    };
-    if store::articles::count_ready_above(tx, new.newsletter_id, lowest).await? == 0 {
+    if !somebody_lacks_something(tx, new.newsletter_id, new.cadences, now).await? {
         return Ok(Created::NothingNew);
     }
     let id = ids.next();
     store::issues::insert(tx, id, new, now).await?;
     Ok(Created::Issue(id))
+}
+
+/// Whether an article is new for an interest of one of these cadences.
+async fn somebody_lacks_something(
+    tx: &mut Tx<'_>,
+    newsletter: NewsletterId,
+    cadences: Cadences,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    match store::issues::lowest_given(tx, newsletter, cadences, now).await? {
+        Some(lowest) => Ok(store::articles::count_ready_above(tx, newsletter, lowest).await? > 0),
+        None => Ok(false),
+    }
+}
+
+/// Slots without news are not empty where a reader's pause is over, or an older mail was given up.
+async fn catch_up(
+    tx: &mut Tx<'_>,
+    due: &DueIssue,
+    weighed: &mut Weighed,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    for (slot, outcome) in due.slots.iter().zip(&mut weighed.outcomes) {
+        let cadence = slot.schedule.cadence;
+        let alone = Cadences::NONE.with(cadence);
+        if *outcome == Outcome::NothingNew
+            && somebody_lacks_something(tx, due.newsletter_id, alone, now).await?
+        {
+            *outcome = Outcome::Issue;
+            weighed.cadences = weighed.cadences.with(cadence);
+        }
+    }
+    Ok(())
 }
 
 /// Makes an issue that an operator asked for.
@@ -107,6 +136,7 @@ pub async fn create_due(app: &App, due: DueIssue) -> Result<Created, ComposeErro
         .write(move |tx| {
             Box::pin(async move {
                 let mut weighed = slots::weigh(tx, &due).await?;
+                catch_up(tx, &due, &mut weighed, now).await?;
                 let mut created = Created::NothingNew;
                 if !weighed.cadences.is_empty() {
                     let new = scheduled(&due, weighed.cadences, in_doubt);

@@ -18,9 +18,11 @@ pub mod due;
 pub mod manual;
 pub mod prepare;
 pub mod preview;
+pub mod reference;
 pub mod release;
 pub mod render;
 pub mod store;
+mod unsent;
 mod walk;
 
 use sqlx::types::Json;

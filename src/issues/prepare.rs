@@ -4,7 +4,8 @@
 //! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
 //!
 //! What older issues have not sent to a chunk's readers is put back first: it comes with this issue, which was frozen
-//! with those articles in it. An interest that stands lower still takes no part (see [`due`](super::due)).
+//! with those articles in it. Where it cannot be, its reader waits (see `unsent`). An interest that
+//! stands lower still takes no part (see [`due`](super::due)).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::due::Reach;
 use super::render::{Renderer, Variant, VariantError};
 use super::store::prepared::{ChunkCounts, InterestMove, NewDelivery};
 use super::walk::{Contents, MailKey, Plan, Reader};
-use super::{Issue, IssueState, store};
+use super::{Issue, IssueState, store, unsent};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::db::Tx;
@@ -37,6 +38,8 @@ pub enum Step {
     Prepared,
     /// The issue is not preparing, or is prepared already.
     Nothing,
+    /// Another process is preparing it, and was faster: it is left to that one for now.
+    Elsewhere,
 }
 
 /// Why a step was not done.
@@ -64,11 +67,14 @@ pub async fn step(
         let Some(job) = Job::load(app, renderer, issue).await? else {
             return Ok(Step::Nothing);
         };
-        match job.chunk(app, chunk).await? {
-            Some(done) => return Ok(done),
-            None => {
+        match job.chunk(app, chunk).await {
+            Ok(done) => return Ok(done),
+            Err(ChunkError::Changed) => {
                 tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
             }
+            Err(ChunkError::Behind) => return Ok(Step::Elsewhere),
+            Err(ChunkError::Variant(error)) => return Err(error.into()),
+            Err(ChunkError::Db(error)) => return Err(error.into()),
         }
     }
     Err(PrepareError::Contended)
@@ -111,8 +117,8 @@ impl Job {
         }))
     }
 
-    /// One chunk; `None` when it must be read again.
-    async fn chunk(&self, app: &App, chunk: usize) -> Result<Option<Step>, PrepareError> {
+    /// One chunk.
+    async fn chunk(&self, app: &App, chunk: usize) -> Result<Step, ChunkError> {
         let (issue, now) = (&self.issue, app.clock.now());
         let after = issue
             .prepared_to
@@ -123,8 +129,11 @@ impl Job {
         let Some(last) = readers.last().map(|reader| reader.subscription) else {
             return self.finish(app, now).await;
         };
-        self.supersede(app, after, last, now).await?;
-        store::readers::with_interests(&app.db, newsletter, after, &mut readers).await?;
+        store::readers::with_interests(&app.db, newsletter, &mut readers).await?;
+        let older = unsent::look(&app.db, issue, &mut readers).await?;
+        if !unsent::take_over(app, issue, &mut readers, older, now).await? {
+            return Err(ChunkError::Behind);
+        }
 
         let plan = self.contents.plan(
             &readers,
@@ -144,8 +153,8 @@ impl Job {
         self.write(app, batch, last, now).await
     }
 
-    /// Ends the walk; `None` when another process moved on.
-    async fn finish(&self, app: &App, now: Timestamp) -> Result<Option<Step>, PrepareError> {
+    /// Ends the walk.
+    async fn finish(&self, app: &App, now: Timestamp) -> Result<Step, ChunkError> {
         let (id, from) = (self.issue.id, self.issue.prepared_to);
         let finished = app
             .db
@@ -157,35 +166,11 @@ impl Job {
         if count > MANY_VARIANTS {
             tracing::warn!(issue.id = %id, variants = count, "Issue {id} has {count} variants");
         }
-        Ok(finished.then_some(Step::Prepared))
-    }
-
-    /// Takes back what older issues of the same cadences have not sent to these readers: it comes with this one.
-    async fn supersede(
-        &self,
-        app: &App,
-        after: SubscriptionId,
-        last: SubscriptionId,
-        now: Timestamp,
-    ) -> sqlx::Result<()> {
-        let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
-        let cadences = self.issue.cadences.0;
-        let older = store::prepared::superseded_issues(&app.db, newsletter, id, cadences).await?;
-        for older in older {
-            let taken: usize = app
-                .db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        store::prepared::supersede(tx, older, after, last, now).await
-                    })
-                })
-                .await?;
-            if taken > 0 {
-                let older = older.0;
-                tracing::info!(issue.id = %older, "{taken} unsent mails of issue {older} come with issue {id}");
-            }
+        if finished {
+            Ok(Step::Prepared)
+        } else {
+            Err(ChunkError::Behind)
         }
-        Ok(())
     }
 
     async fn known_variants(
@@ -203,7 +188,7 @@ impl Job {
     }
 
     /// Renders on a thread for slow work: a variant takes about a millisecond.
-    async fn render(&self, keys: Vec<MailKey>) -> Result<Vec<(MailKey, Variant)>, PrepareError> {
+    async fn render(&self, keys: Vec<MailKey>) -> Result<Vec<(MailKey, Variant)>, VariantError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -223,20 +208,19 @@ impl Job {
         }
     }
 
-    /// Writes a chunk; `None` when something of it changed since it was read.
+    /// Writes a chunk, unless something of it changed since it was read.
     async fn write(
         &self,
         app: &App,
         batch: Batch,
         last: SubscriptionId,
         now: Timestamp,
-    ) -> Result<Option<Step>, PrepareError> {
+    ) -> Result<Step, ChunkError> {
         let (id, newsletter) = (self.issue.id, self.issue.newsletter_id);
         let from = self.issue.prepared_to;
         let expires_at = now + app.config.delivery.give_up_after;
         let counts = batch.counts;
-        let written = app
-            .db
+        app.db
             .write(move |tx| {
                 Box::pin(async move {
                     batch
@@ -244,12 +228,8 @@ impl Job {
                         .await
                 })
             })
-            .await;
-        match written {
-            Ok(()) => Ok(Some(Step::Chunk(counts))),
-            Err(ChunkError::Changed) => Ok(None),
-            Err(ChunkError::Db(error)) => Err(error.into()),
-        }
+            .await?;
+        Ok(Step::Chunk(counts))
     }
 }
 
@@ -266,16 +246,17 @@ struct Batch {
     counts: ChunkCounts,
 }
 
-/// Why a chunk was rolled back.
+/// Why a chunk was not written.
+#[derive(Debug, thiserror::Error)]
 enum ChunkError {
+    #[error("a reader changed meanwhile")]
     Changed,
-    Db(sqlx::Error),
-}
-
-impl From<sqlx::Error> for ChunkError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Db(error)
-    }
+    #[error("another process was faster")]
+    Behind,
+    #[error(transparent)]
+    Variant(#[from] VariantError),
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
 }
 
 impl Batch {
@@ -318,7 +299,7 @@ impl Batch {
         for (reader, moves) in &plan.silent {
             batch.add_moves(reader, moves);
         }
-        let excluded = count(plan.silent.len() + plan.paused);
+        let excluded = count(plan.silent.len() + plan.paused + plan.waiting);
         let queued = count(batch.deliveries.len());
         batch.counts = ChunkCounts {
             candidates: queued + excluded,
@@ -351,7 +332,7 @@ impl Batch {
     ) -> Result<(), ChunkError> {
         // first the row that other processes compare with: who is late does nothing
         if !store::prepared::advance(tx, issue, from, last, self.counts).await? {
-            return Err(ChunkError::Changed);
+            return Err(ChunkError::Behind);
         }
         for (id, variant) in &self.variants {
             if !store::prepared::insert_variant(tx, issue, *id, variant).await? {

@@ -6,7 +6,7 @@ use super::article::IssueArticle;
 use super::compose::{self, NewIssue};
 use super::render::{Renderer, Variant, VariantError};
 use super::walk::{Contents, MailKey};
-use super::{Issue, IssueState, store};
+use super::{Issue, IssueState, store, unsent};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
@@ -28,6 +28,8 @@ pub struct Preview {
     pub nothing_for: usize,
     /// Active readers who are paused.
     pub paused: usize,
+    /// Active readers to whom an older issue is still on its way: what is new comes with the issue after it.
+    pub waiting: usize,
     /// The mails, the one most readers get first.
     pub variants: Vec<PreviewVariant>,
     /// The first variant as its readers would see it; `None` when nobody would get a mail.
@@ -111,17 +113,20 @@ async fn walk(
     now: Timestamp,
 ) -> Result<Preview, PreviewError> {
     let mut mails: BTreeMap<MailKey, usize> = BTreeMap::new();
-    let (mut nothing_for, mut paused) = (0, 0);
+    let (mut nothing_for, mut paused, mut waiting) = (0, 0, 0);
     let mut after = SubscriptionId(uuid::Uuid::nil());
     loop {
         let mut readers = store::readers::page(&app.db, newsletter.id, after, CHUNK).await?;
         let Some(last) = readers.last().map(|reader| reader.subscription) else {
             break;
         };
-        store::readers::with_interests(&app.db, newsletter.id, after, &mut readers).await?;
+        store::readers::with_interests(&app.db, newsletter.id, &mut readers).await?;
+        let older = unsent::look(&app.db, issue, &mut readers).await?;
+        unsent::imagine(&mut readers, &older);
         let plan = contents.plan(&readers, &newsletter.locale, renderer.texts(), now);
         nothing_for += plan.silent.len();
         paused += plan.paused;
+        waiting += plan.waiting;
         for (key, readers) in plan.mails {
             *mails.entry(key).or_default() += readers.len();
         }
@@ -154,6 +159,7 @@ async fn walk(
         recipients: variants.iter().map(|variant| variant.recipients).sum(),
         nothing_for,
         paused,
+        waiting,
         variants,
         sample,
     })

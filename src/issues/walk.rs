@@ -16,6 +16,8 @@ pub(in crate::issues) struct Reader {
     pub(in crate::issues) email: String,
     pub(in crate::issues) locale: Option<String>,
     pub(in crate::issues) paused_until: Option<Timestamp>,
+    /// An older mail of theirs has not come to its end (see [`unsent`](super::unsent)).
+    pub(in crate::issues) waits: bool,
     pub(in crate::issues) interests: Vec<Interest>,
 }
 
@@ -40,6 +42,8 @@ pub(in crate::issues) struct Plan<'a> {
     pub(in crate::issues) silent: Vec<(&'a Reader, Vec<Move>)>,
     /// Readers who are paused: nothing of theirs moves.
     pub(in crate::issues) paused: usize,
+    /// Readers who wait for the end of an older mail: nothing of theirs moves.
+    pub(in crate::issues) waiting: usize,
 }
 
 impl Contents {
@@ -63,6 +67,10 @@ impl Contents {
         for reader in readers {
             if reader.paused_until.is_some_and(|until| until > now) {
                 plan.paused += 1;
+                continue;
+            }
+            if reader.waits {
+                plan.waiting += 1;
                 continue;
             }
             let Due { articles, moves } = due(&reader.interests, &self.released, self.reach);

@@ -47,11 +47,6 @@ impl Cadences {
         self.0 == 0
     }
 
-    /// Whether all that `other` has is in it too.
-    pub const fn includes(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
     /// Those in it, most frequent first.
     pub fn iter(self) -> impl Iterator<Item = Cadence> + Clone {
         Cadence::ALL
@@ -118,8 +113,6 @@ mod tests {
         let json = serde_json::to_string(&set).unwrap();
         assert_eq!(json, r#"["daily","weekly"]"#);
         assert_eq!(serde_json::from_str::<Cadences>(&json).unwrap(), set);
-        assert!(set.includes(Cadences::NONE.with(Cadence::Daily)));
-        assert!(!Cadences::NONE.with(Cadence::Daily).includes(set));
     }
 
     #[test]

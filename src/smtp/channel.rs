@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::connection::Connector;
+use super::allowance::Allowance;
+use super::connection::{Connector, Fence};
 use super::deadlines::Deadlines;
 use super::envelope::Envelope;
 use super::outbox::{Outbox, OutboxLine};
 use super::outcome::{Failure, Outcome};
 use super::relay::{Health, Lease, Relay, Reuse, Unavailable};
 use super::relay_config::RelayConfig;
+use super::route::{Route, Standing, Stop, Wish};
 use super::tls::TlsSetupError;
 use super::wire::Wire;
 use crate::clock::Clock;
@@ -22,11 +24,14 @@ const OUTBOX_LINES: usize = 4;
 /// Where mail goes.
 #[derive(Clone)]
 pub enum Channel {
-    /// To a relay.
-    Smtp(Arc<Relay>),
+    /// To relays.
+    Smtp(Arc<Route>),
     /// To a folder, for want of a relay.
     Outbox(Arc<Outbox>),
 }
+
+/// What rows call the folder.
+const OUTBOX: &str = "outbox";
 
 /// Why there is nowhere to send mail to.
 #[derive(Debug, thiserror::Error)]
@@ -45,44 +50,75 @@ pub enum ChannelError {
 }
 
 impl Channel {
-    /// The relay that the settings name, else the folder `outbox` beside the data.
+    /// The relays that the settings name, else the folder `outbox` beside the data.
     pub fn from_settings(
         config: &Config,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, ChannelError> {
-        let Some(relay) = RelayConfig::from_settings(&config.smtp) else {
+        let relays = RelayConfig::from_settings(&config.smtp);
+        if relays.is_empty() {
             let path = config.data_dir.join("outbox");
             let outbox = Outbox::new(&path, entropy)
                 .map_err(|source| ChannelError::Outbox { path, source })?;
             return Ok(Self::Outbox(Arc::new(outbox)));
-        };
+        }
         let deadlines = Deadlines {
             body: config.delivery.body_deadline,
             dot: config.delivery.reply_deadline,
             ..Deadlines::default()
         };
-        let connector = Connector::new(relay, deadlines)?;
-        Ok(Self::Smtp(Relay::new(
-            connector,
-            Reuse::default(),
-            clock,
-            entropy,
-        )))
+        let mut stops = Vec::with_capacity(relays.len());
+        for (relay, allowance) in relays {
+            let connector = Connector::new(relay, deadlines.clone())?;
+            stops.push(Stop {
+                relay: Relay::new(connector, Reuse::default(), clock.clone(), entropy.clone()),
+                allowance,
+            });
+        }
+        Ok(Self::Smtp(Route::new(stops, clock)))
     }
 
-    /// What rows call it.
-    pub fn name(&self) -> &str {
+    /// How fast each relay may be used, where that is limited.
+    pub fn allowances(&self) -> Vec<(Arc<str>, Allowance)> {
+        let Self::Smtp(route) = self else {
+            return Vec::new();
+        };
+        let limited = route.stops().iter().filter_map(|stop| {
+            let allowance = stop.allowance?;
+            Some((stop.relay.name().clone(), allowance))
+        });
+        limited.collect()
+    }
+
+    /// How each relay stands.
+    pub fn standings(&self) -> Vec<Standing> {
         match self {
-            Self::Smtp(relay) => relay.name(),
-            Self::Outbox(_) => "outbox",
+            Self::Smtp(route) => route.standings(),
+            Self::Outbox(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a message with this wish goes where `line` goes, rather than elsewhere.
+    pub fn keeps(&self, line: &str, wish: &Wish<'_>) -> bool {
+        match self {
+            Self::Smtp(route) => route.keeps(line, wish),
+            Self::Outbox(_) => true,
+        }
+    }
+
+    /// A relay refuses this sender. Whether another one is left for it.
+    pub fn refuses(&self, relay: &str, sender: &str) -> bool {
+        match self {
+            Self::Smtp(route) => route.refuses(relay, sender),
+            Self::Outbox(_) => false,
         }
     }
 
     /// How many messages may be on their way at one time.
     pub fn max_lines(&self) -> usize {
         match self {
-            Self::Smtp(relay) => relay.connector().config().max_connections,
+            Self::Smtp(route) => route.max_lines(),
             Self::Outbox(_) => OUTBOX_LINES,
         }
     }
@@ -90,15 +126,15 @@ impl Channel {
     /// Whether it may be used.
     pub fn health(&self) -> Health {
         match self {
-            Self::Smtp(relay) => relay.health(),
+            Self::Smtp(route) => route.health(),
             Self::Outbox(_) => Health::Ok,
         }
     }
 
     /// A line to hand messages to, one after another. Waits while all are in use.
-    pub async fn open(&self) -> Result<Line, Unavailable> {
+    pub async fn open(&self, wish: &Wish<'_>) -> Result<Line, Unavailable> {
         match self {
-            Self::Smtp(relay) => relay.open().await.map(Line::Smtp),
+            Self::Smtp(route) => route.open(wish).await.map(Line::Smtp),
             Self::Outbox(outbox) => Ok(Line::Outbox(OutboxLine::new(outbox.clone()))),
         }
     }
@@ -106,7 +142,11 @@ impl Channel {
     /// Gives up what has been idle for too long.
     pub async fn close_idle(&self) {
         match self {
-            Self::Smtp(relay) => relay.close_idle().await,
+            Self::Smtp(route) => {
+                for stop in route.stops() {
+                    stop.relay.close_idle().await;
+                }
+            }
             Self::Outbox(_) => {}
         }
     }
@@ -114,7 +154,11 @@ impl Channel {
     /// Gives up everything that is idle.
     pub async fn close(&self) {
         match self {
-            Self::Smtp(relay) => relay.close().await,
+            Self::Smtp(route) => {
+                for stop in route.stops() {
+                    stop.relay.close().await;
+                }
+            }
             Self::Outbox(_) => {}
         }
     }
@@ -129,6 +173,14 @@ pub enum Line {
 }
 
 impl Line {
+    /// What rows call the place it leads to.
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Smtp(lease) => lease.relay().clone(),
+            Self::Outbox(_) => OUTBOX.into(),
+        }
+    }
+
     /// Announces one message. `Ok` when the message itself is awaited and nothing of it has been written.
     pub async fn envelope(&mut self, envelope: &Envelope) -> Result<(), Failure> {
         match self {
@@ -150,6 +202,15 @@ impl Line {
         match self {
             Self::Smtp(lease) => lease.may_attach(envelope),
             Self::Outbox(_) => false,
+        }
+    }
+
+    /// Until when the next message may be ended; before its end it is asked again.
+    pub fn set_fence(&mut self, fence: Fence) {
+        match self {
+            Self::Smtp(lease) => lease.set_fence(fence),
+            // a file is there at once, or not at all
+            Self::Outbox(_) => {}
         }
     }
 

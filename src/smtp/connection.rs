@@ -35,6 +35,9 @@ pub enum Pipelining {
     Off,
 }
 
+/// Whether the time is over within which a message may be ended.
+pub type Fence = Box<dyn Fn() -> bool + Send + Sync>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Ready for an envelope.
@@ -59,6 +62,8 @@ pub struct Connection {
     /// Room for a message on its way out, kept from one to the next.
     output: Vec<u8>,
     pub(super) deadlines: Deadlines,
+    /// Of the message that comes next.
+    pub(super) fence: Option<Fence>,
     encrypted: bool,
     capabilities: Capabilities,
     pipelining: Pipelining,
@@ -82,6 +87,7 @@ impl Connection {
             output: Vec::new(),
             capabilities: Capabilities::default(),
             deadlines,
+            fence: None,
             pipelining,
             state: State::Closed,
             needs_reset: false,
@@ -168,6 +174,12 @@ impl Connection {
     /// Whether the envelope may go out in one write with the message before it.
     pub fn may_attach(&self, envelope: &Envelope) -> bool {
         self.takes_groups() && !self.needs_reset && self.cannot_take(envelope).is_none()
+    }
+
+    /// The next message is broken off before its dot when `fence` says so: a process that stood still must not end what
+    /// others may have taken over meanwhile. Once the dot is out its answer is awaited all the same.
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.fence = Some(fence);
     }
 
     /// Writes the message and its final dot and hears the answer. Only after an `Ok` of [`Self::envelope`].

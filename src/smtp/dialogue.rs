@@ -9,17 +9,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::Connection;
+use super::connection::{Connection, Fence};
 use super::outcome::{Cause, Failure, Phase};
 use super::reply::Reply;
 
 /// How long an early reply may take to become complete.
 const EARLY_REPLY: Duration = Duration::from_secs(20);
 
+/// A deadline that is noticed so much too late was missed by a process that stood still.
+const STOOD_STILL: Duration = Duration::from_millis(500);
+
 /// What happened first while the message was being written.
 enum Step {
     Wrote(io::Result<usize>),
     Heard(io::Result<usize>),
+    Fenced,
 }
 
 impl Connection {
@@ -40,7 +44,7 @@ impl Connection {
         phase: Phase,
         limit: Duration,
     ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = Instant::now() + limit;
         let cause = loop {
             match self.input.next_reply() {
                 Ok(Some(reply)) => return Ok(reply),
@@ -51,6 +55,10 @@ impl Connection {
                 Ok(Ok(0)) => break Cause::Lost("the relay closed the connection".to_owned()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => break Cause::Lost(error.to_string()),
+                // The process stood still past its deadline: what has come meanwhile was not looked at yet.
+                Err(_) if deadline.elapsed() > STOOD_STILL => {
+                    deadline = Instant::now() + STOOD_STILL;
+                }
                 Err(_) => break Cause::TimedOut,
             }
         };
@@ -89,6 +97,7 @@ impl Connection {
         dot_end: usize,
     ) -> Result<(), Failure> {
         let whole = Instant::now() + self.deadlines.body;
+        let fence = self.fence.take();
         let mut written = 0;
         while written < dot_end {
             if !self.input.is_empty() {
@@ -98,7 +107,7 @@ impl Connection {
             let rest = &bytes[written..];
             let step = timeout_at(
                 whole.min(stalled),
-                poll_fn(|context| self.poll_step(context, rest)),
+                poll_fn(|context| self.poll_step(context, rest, fence.as_ref())),
             );
             match step.await {
                 Ok(Step::Wrote(Ok(0))) => {
@@ -111,6 +120,7 @@ impl Connection {
                     )));
                 }
                 Ok(Step::Heard(Ok(_))) => {}
+                Ok(Step::Fenced) => return Err(body(Cause::Fenced)),
                 Ok(Step::Wrote(Err(error)) | Step::Heard(Err(error))) => {
                     return Err(body(Cause::Lost(error.to_string())));
                 }
@@ -126,10 +136,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Listens first: whatever comes before the dot stops the writing.
-    fn poll_step(&mut self, context: &mut Context<'_>, rest: &[u8]) -> Poll<Step> {
+    /// Listens first: whatever comes before the dot stops the writing. The fence is asked each time, for the process may
+    /// have stood still while the stream took no more.
+    fn poll_step(
+        &mut self,
+        context: &mut Context<'_>,
+        rest: &[u8],
+        fence: Option<&Fence>,
+    ) -> Poll<Step> {
         if let Poll::Ready(heard) = self.poll_input(context) {
             return Poll::Ready(Step::Heard(heard));
+        }
+        if fence.is_some_and(|is_over| is_over()) {
+            return Poll::Ready(Step::Fenced);
         }
         Pin::new(&mut self.stream)
             .poll_write(context, rest)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::doubts::Doubts;
 use crate::clock::Timestamp;
 use crate::id::{Entropy, random_bytes};
 
@@ -53,6 +54,8 @@ pub(crate) struct Record {
     losses: u32,
     protocol_errors: u32,
     data_after_refusal: u32,
+    doubts: Doubts,
+    unusable_since: Option<Timestamp>,
 }
 
 impl Record {
@@ -63,12 +66,15 @@ impl Record {
             losses: 0,
             protocol_errors: 0,
             data_after_refusal: 0,
+            doubts: Doubts::default(),
+            unusable_since: None,
         }
     }
 
     /// A message was answered for, or a recipient: the relay works.
     pub(crate) fn works(&mut self) {
         self.health = Health::Ok;
+        self.unusable_since = None;
         self.rests = 0;
         self.losses = 0;
     }
@@ -94,12 +100,32 @@ impl Record {
         }
         self.rests = self.rests.saturating_add(1);
         self.losses = 0;
+        self.unusable_since.get_or_insert(now);
         self.health = Health::BackingOff { until, reason };
     }
 
     pub(crate) fn halt(&mut self, now: Timestamp, reason: String) {
         let until = now + HALTED_RETRY;
+        self.unusable_since.get_or_insert(now);
         self.health = Health::Halted { until, reason };
+    }
+
+    /// Since when nothing went through it.
+    pub(crate) fn unusable_since(&self) -> Option<Timestamp> {
+        self.unusable_since
+    }
+
+    /// A message was written to its end. A relay that falls silent after too many of them is halted.
+    pub(crate) fn transmitted(&mut self, now: Timestamp, is_doubt: bool) {
+        self.doubts.transmitted(is_doubt);
+        if is_doubt && self.doubts.are_too_many() {
+            let (doubts, of) = (self.doubts.doubts(), self.doubts.transmissions());
+            self.halt(
+                now,
+                format!("the final reply was lost for {doubts} of the last {of} mails"),
+            );
+            self.doubts = Doubts::default();
+        }
     }
 
     /// A connection was lost within a message. The third in a row is more than bad luck.
@@ -188,6 +214,21 @@ mod tests {
         assert_eq!(record.health, Health::Ok);
         record.lost(now, 1.0, String::new());
         assert_eq!(rest_of(&record, now), FIRST_REST);
+    }
+
+    #[test]
+    fn five_lost_replies_among_few_halt_and_are_then_forgotten() {
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..4 {
+            record.transmitted(now, true);
+        }
+        assert_eq!(record.health, Health::Ok);
+        record.transmitted(now, true);
+        assert_eq!(rest_of(&record, now), HALTED_RETRY);
+        record.works();
+        record.transmitted(now, true);
+        assert_eq!(record.health, Health::Ok);
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub enum Cause {
     /// The deadline passed.
     #[error("no complete answer in time")]
     TimedOut,
+    /// The time was over within which the message might be ended; it was not.
+    #[error("the lease was over before the end of the message")]
+    Fenced,
     /// The relay said what nobody may say there.
     #[error("protocol error: {0}")]
     Protocol(String),
@@ -118,6 +121,7 @@ impl Failure {
             Cause::Reply(reply) => Some(reply),
             Cause::Lost(_)
             | Cause::TimedOut
+            | Cause::Fenced
             | Cause::Protocol(_)
             | Cause::Unfit(_)
             | Cause::TooLarge { .. }
@@ -200,6 +204,7 @@ impl Failure {
             Cause::Reply(_)
             | Cause::Lost(_)
             | Cause::TimedOut
+            | Cause::Fenced
             | Cause::Protocol(_)
             | Cause::TooLarge { .. }
             | Cause::NeedsSmtpUtf8 => Verdict::RelayBackOff(None),
@@ -228,6 +233,7 @@ impl Failure {
                 Cause::Reply(_)
                 | Cause::Lost(_)
                 | Cause::TimedOut
+                | Cause::Fenced
                 | Cause::Protocol(_)
                 | Cause::Unfit(_),
             ) => Verdict::NotSent,
@@ -274,6 +280,7 @@ impl Failure {
                 Cause::Reply(_)
                 | Cause::Lost(_)
                 | Cause::TimedOut
+                | Cause::Fenced
                 | Cause::Protocol(_)
                 | Cause::Unfit(_)
                 | Cause::TooLarge { .. }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub use super::health::Health;
 
-use super::connection::{Connection, Connector};
+use super::connection::{Connection, Connector, Fence};
 use super::envelope::Envelope;
 use super::health::{Record, jitter};
 use super::outcome::{Cause, Failure, Outcome, Phase, Verdict};
@@ -45,6 +45,7 @@ const FEWER_FOR: Duration = Duration::from_mins(1);
 
 /// One relay, shared by all that send.
 pub struct Relay {
+    name: Arc<str>,
     connector: Connector,
     reuse: Reuse,
     clock: Arc<dyn Clock>,
@@ -103,6 +104,7 @@ impl Relay {
             fewer: None,
         });
         Arc::new(Self {
+            name: connector.config().name.as_str().into(),
             connector,
             reuse,
             clock,
@@ -113,8 +115,18 @@ impl Relay {
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
-        &self.connector.config().name
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The hard cap on open connections.
+    pub fn max_connections(&self) -> usize {
+        self.connector.config().max_connections
+    }
+
+    /// Since when it has not been usable; `None` while it is.
+    pub fn unusable_since(&self) -> Option<Timestamp> {
+        self.lock().record.unusable_since()
     }
 
     /// Opens connections to it.
@@ -277,6 +289,20 @@ impl Relay {
         true
     }
 
+    fn transmitted(&self, outcome: &Outcome) {
+        let now = self.clock.now();
+        match outcome.verdict() {
+            Verdict::InDoubt => self.lock().record.transmitted(now, true),
+            Verdict::Sent | Verdict::Deferred | Verdict::Refused => {
+                self.lock().record.transmitted(now, false);
+            }
+            Verdict::RelayBackOff(_)
+            | Verdict::RelayHalted
+            | Verdict::IssuePaused
+            | Verdict::NotSent => {}
+        }
+    }
+
     /// Draws the conclusions for the relay; those for the message are the caller's.
     fn learn(&self, failure: &Failure) {
         let now = self.clock.now();
@@ -289,6 +315,8 @@ impl Relay {
             Verdict::RelayHalted => record.halt(now, reason),
             Verdict::IssuePaused => {}
             Verdict::NotSent | Verdict::InDoubt => match failure.cause {
+                // it was ours
+                Cause::Fenced => {}
                 Cause::Protocol(_) | Cause::Reply(_) => record.misbehaved(now, reason),
                 Cause::Lost(_)
                 | Cause::TimedOut
@@ -326,6 +354,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The relay's name.
+    pub fn relay(&self) -> &Arc<str> {
+        self.relay.name()
+    }
+
     /// As [`Connection::envelope`]; the relay's health hears of a failure.
     pub async fn envelope(&mut self, envelope: &Envelope) -> Result<(), Failure> {
         let result = self.open().connection.envelope(envelope).await;
@@ -349,6 +382,11 @@ impl Lease {
         self.open
             .as_ref()
             .is_some_and(|open| open.connection.may_attach(envelope))
+    }
+
+    /// As [`Connection::set_fence`].
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.open().connection.set_fence(fence);
     }
 
     /// As [`Connection::is_attached`].
@@ -378,6 +416,7 @@ impl Lease {
             }
             Outcome::Failed(failure) => self.learn(failure),
         }
+        self.relay.transmitted(&outcome);
         outcome
     }
 

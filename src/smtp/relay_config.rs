@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use lettre::transport::smtp::extension::ClientId;
 use secrecy::SecretString;
 
-use crate::config::{RelayTls, SmtpConfig};
+use super::allowance::Allowance;
+use crate::config::{self, RelayTls, SmtpConfig};
 
 /// A relay and how to speak to it. The settings have checked that its parts agree.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
-    /// What people, logs and rows call it: its host.
+    /// What people, logs and rows call it: its host, unless the settings say otherwise.
     pub name: String,
     /// Host name or address, without brackets. The certificate is checked against it.
     pub host: String,
@@ -30,22 +31,30 @@ pub struct RelayConfig {
 }
 
 impl RelayConfig {
-    /// The relay that the settings name, if they name one.
-    pub fn from_settings(smtp: &SmtpConfig) -> Option<Self> {
-        let relay = smtp.relay()?;
-        let named = smtp.hello_name.as_deref();
-        Some(Self {
-            name: relay.host.clone(),
-            host: relay.host,
-            port: relay.port,
-            tls: relay.tls,
-            login: relay.user.zip(relay.password),
-            max_connections: smtp.max_connections.max(1),
-            ehlo_name: named
-                .and_then(|name| EhloName::parse(name).ok())
-                .unwrap_or_else(EhloName::of_this_machine),
-            extra_roots: smtp.ca_file.clone(),
-        })
+    /// The relays that the settings name, in their order, and how fast each may be used.
+    pub fn from_settings(smtp: &SmtpConfig) -> Vec<(Self, Option<Allowance>)> {
+        let ehlo_name = smtp
+            .hello_name
+            .as_deref()
+            .and_then(|name| EhloName::parse(name).ok())
+            .unwrap_or_else(EhloName::of_this_machine);
+        let relay = |relay: config::RelayConfig| {
+            let allowance = relay
+                .rate
+                .map(|rate| Allowance::per_second(rate, relay.burst));
+            let own = Self {
+                name: relay.name,
+                host: relay.host,
+                port: relay.port,
+                tls: relay.tls,
+                login: relay.user.zip(relay.password),
+                max_connections: relay.max_connections,
+                ehlo_name: ehlo_name.clone(),
+                extra_roots: relay.ca_file,
+            };
+            (own, allowance)
+        };
+        smtp.relays().into_iter().map(relay).collect()
     }
 }
 
@@ -105,14 +114,17 @@ mod tests {
             }
             RelayConfig::from_settings(&Config::load(&sources).unwrap().smtp)
         };
-        assert!(relay(&[]).is_none());
+        assert!(relay(&[]).is_empty());
         let found = relay(&[
             ("smtp.url", "smtps://ada@relay.example.org"),
             ("smtp.password", "hunter2"),
             ("smtp.hello_name", "news.example.org"),
             ("smtp.max_connections", "7"),
-        ])
-        .unwrap();
+            ("smtp.rate", "14.5"),
+        ]);
+        let (found, allowance) = found.into_iter().next().unwrap();
+        assert_eq!(allowance, Some(Allowance::per_second(14.5, 1)));
+        assert_eq!(found.name, "relay.example.org");
         assert_eq!((found.port, found.tls), (465, RelayTls::Implicit));
         assert_eq!(found.max_connections, 7);
         assert_eq!(found.ehlo_name.client_id().to_string(), "news.example.org");

@@ -9,6 +9,7 @@ use super::evidence::Channel;
 use super::store;
 use crate::clock::Timestamp;
 use crate::db::Db;
+use crate::deliveries::State;
 use crate::id::{DeliveryId, SubscriberId, SubscriptionId};
 use crate::newsletters::Cadence;
 
@@ -76,8 +77,8 @@ pub struct DeliveryLine {
     pub id: DeliveryId,
     /// `digest`, `confirmation`, `welcome` ...
     pub kind: String,
-    /// `pending`, `sent`, `skipped` ...
-    pub state: String,
+    /// How it stands.
+    pub state: State,
     /// The issue's number.
     pub issue: Option<i64>,
     /// The subject, of a digest.
@@ -90,6 +91,8 @@ pub struct DeliveryLine {
     pub settled_at: Option<Timestamp>,
     /// Replies so far.
     pub tries: i64,
+    /// Times in doubt: the relay's reply was lost, and the mail may have arrived.
+    pub doubt: i64,
     /// The relay's last reply: its code.
     pub reply_code: Option<i64>,
     /// The relay's last reply: its words.

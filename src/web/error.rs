@@ -55,6 +55,9 @@ pub enum AppError {
     /// Nothing can be stored or read at the moment; nothing was changed.
     #[error("unavailable")]
     Unavailable(#[source] Cause),
+    /// A part of the service is not at work.
+    #[error("not ready: {0}")]
+    NotReady(&'static str),
     /// No API token, or none that is valid.
     #[error("unauthorized")]
     Unauthorized,
@@ -95,7 +98,9 @@ impl AppError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::UsedUp { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UsedUp { .. } | Self::Unavailable(_) | Self::NotReady(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -116,6 +121,7 @@ impl AppError {
             Self::TooMany { .. } => "too-many",
             Self::UsedUp { .. } => "used-up",
             Self::Unavailable(_) => "unavailable",
+            Self::NotReady(_) => "not-ready",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
             Self::Conflict(_) => "conflict",
@@ -126,7 +132,7 @@ impl AppError {
     /// What a program may be told beyond the kind; nothing about us.
     pub(super) fn detail(&self) -> Option<String> {
         match self {
-            Self::Malformed(what) => Some((*what).to_owned()),
+            Self::Malformed(what) | Self::NotReady(what) => Some((*what).to_owned()),
             Self::TooLarge { limit } => Some(format!("The body may have {limit} bytes.")),
             Self::Forbidden { scope } => Some(format!("The token needs the scope {scope}.")),
             Self::Conflict(what) => Some(what.clone()),
@@ -153,7 +159,7 @@ impl AppError {
 }
 
 /// Every kind of error, for the pages that explain them.
-pub(super) const KINDS: [&str; 14] = [
+pub(super) const KINDS: [&str; 15] = [
     "not-found",
     "method-not-allowed",
     "malformed",
@@ -164,6 +170,7 @@ pub(super) const KINDS: [&str; 14] = [
     "too-many",
     "used-up",
     "unavailable",
+    "not-ready",
     "unauthorized",
     "forbidden",
     "conflict",

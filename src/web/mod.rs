@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
+use crate::worker::Pulse;
 use error::AppError;
 use pages::Pages;
 use request::{Surroundings, surround};
@@ -50,6 +51,8 @@ pub struct Web {
     pub app: Arc<App>,
     /// The compiled pages.
     pub pages: Arc<Pages>,
+    /// The worker in the same process, if there is one.
+    pub worker: Option<Pulse>,
 }
 
 /// Why the web role cannot start.
@@ -72,7 +75,17 @@ impl Web {
         Ok(Self {
             pages: Arc::new(pages),
             app,
+            worker: None,
         })
+    }
+
+    /// The same in one process with a worker: it is ready only while the worker lives.
+    #[must_use]
+    pub fn beside(self, worker: Pulse) -> Self {
+        Self {
+            worker: Some(worker),
+            ..self
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn surround(
     let asked = Asked {
         id,
         locale,
-        wants_json: is_api(request.uri().path()) || accept::wants_json(request.headers()),
+        wants_json: is_for_programs(request.uri().path()) || accept::wants_json(request.headers()),
     };
     request.extensions_mut().insert(Client(client));
     request
@@ -105,8 +105,8 @@ fn locale_of(headers: &HeaderMap, pages: &Pages) -> String {
     )
 }
 
-fn is_api(path: &str) -> bool {
-    path.split('/').any(|segment| segment == "api")
+fn is_for_programs(path: &str) -> bool {
+    path == "/readyz" || path.split('/').any(|segment| segment == "api")
 }
 
 fn log(method: &Method, path: &str, status: StatusCode, took: std::time::Duration) {

@@ -1,8 +1,13 @@
 //! Background work: loops without rules.
 //!
 //! The scheduler looks, once a second, at what the time asks for; the sender sends. Neither holds any state that the
-//! database does not have: a process that dies is followed by another that goes on.
+//! database does not have: a process that dies is followed by another that goes on, and on PostgreSQL several may be at
+//! work at once. Reading feeds, making issues and preparing them go on beside one another, so that a site that does not
+//! answer holds up nobody else's issue.
 
+mod appetite;
+mod pacer;
+mod pulse;
 mod queue;
 mod seat;
 
@@ -11,14 +16,16 @@ pub mod mailroom;
 pub mod scheduler;
 pub mod sender;
 
+pub use pulse::Pulse;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::db::WorkerLock;
+use crate::db::{Db, LockError, WorkerLock};
 use crate::deliveries::Leases;
 use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
@@ -57,9 +64,18 @@ pub enum WorkerError {
 pub struct Prepared {
     app: Arc<App>,
     sender: Sender,
+    worker: Worker,
+    /// Cancelled when it ends, however it ends.
+    ended: CancellationToken,
 }
 
-/// Recovers what workers before left behind. Only for the holder of the lock.
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+/// Recovers what workers before left behind. Only for a holder of the lock.
 pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     let channel = Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone())?;
     if let Channel::Outbox(outbox) = &channel {
@@ -69,22 +85,38 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
     // first of all: a restored database must not send what it has forgotten to have sent
     instance::begin(&app).await?;
     replay::at_start(&app).await?;
-    let leases = Leases::from_settings(&app.config.delivery);
-    let worker = Worker::start(app.db.clone(), app.clock.clone(), app.ids.clone(), leases).await?;
+    let leases = Leases::new(&app.config.delivery, &app.db, &*app.clock);
+    let (db, clock, ids) = (app.db.clone(), app.clock.clone(), app.ids.clone());
+    let worker = match &app.db {
+        Db::Sqlite { .. } => Worker::start_alone(db, clock, ids, leases).await?,
+        Db::Postgres(_) => Worker::start(db, clock, ids, leases).await?,
+    };
     let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
-    let sender = Sender::new(Parts::of(&app, worker, channel, mailroom));
-    Ok(Prepared { app, sender })
+    let sender = Sender::new(Parts::of(&app, worker.clone(), channel, mailroom));
+    Ok(Prepared {
+        app,
+        sender,
+        worker,
+        ended: CancellationToken::new(),
+    })
 }
 
 impl Prepared {
+    /// Whether it lives, from now to its end.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.worker.clone(), self.ended.clone())
+    }
+
     /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost.
     pub async fn run(self, lock: WorkerLock, stop: CancellationToken) {
         let renderer = Arc::new(Renderer::of(&self.app));
         tokio::join!(
             self.sender.run(stop.clone()),
-            stop.run_until_cancelled(schedule(&self.app, &renderer)),
+            stop.run_until_cancelled(scheduler::poll_feeds(&self.app)),
+            stop.run_until_cancelled(repeat(|| scheduler::make_issues_due(&self.app))),
+            stop.run_until_cancelled(repeat(|| advance(&self.app, &renderer))),
             stop.run_until_cancelled(clean(&self.app)),
-            stop.run_until_cancelled(keep(lock, &stop)),
+            stop.run_until_cancelled(keep(&self.app.db, lock, &stop, &self.ended)),
         );
     }
 
@@ -92,7 +124,7 @@ impl Prepared {
     pub async fn run_until_idle(&self) -> sqlx::Result<()> {
         let renderer = Arc::new(Renderer::of(&self.app));
         loop {
-            let steps = tick(&self.app, &renderer).await?;
+            let steps = look(&self.app, &renderer).await?;
             self.sender.run_until_idle().await;
             if steps == 0 {
                 return Ok(());
@@ -101,31 +133,44 @@ impl Prepared {
     }
 }
 
-async fn schedule(app: &Arc<App>, renderer: &Arc<Renderer>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// One look after another until it is dropped; a look that fails is repeated with the next.
+async fn repeat<L: Future<Output = sqlx::Result<usize>>>(look: impl Fn() -> L) {
+    let mut ticks = ticks(TICK);
     loop {
         ticks.tick().await;
-        if let Err(error) = tick(app, renderer).await {
+        if let Err(error) = look().await {
             tracing::error!(error = %error, "The scheduler cannot work now; it looks again in a second");
         }
     }
 }
 
-/// One look: feeds, articles, slots, issues, in the order in which they feed one another. How much was done.
-async fn tick(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
+/// One tick now, then one in each `period`. A process that stood still does not make up for those that it missed.
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Everything once: feeds, articles, slots, issues, in the order in which they feed one another. How much was done.
+async fn look(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
     let mut steps = scheduler::poll_feeds_due(app, &app.fetcher).await?;
     steps += scheduler::release_due(app).await?;
     steps += scheduler::make_issues_due(app).await?;
+    Ok(steps + advance(app, renderer).await?)
+}
+
+/// Articles are released, issues go as far as they can. How much was done.
+async fn advance(app: &Arc<App>, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
+    let released = scheduler::release_due(app).await?;
     let advanced = scheduler::advance_issues(app, renderer).await?;
     if advanced > 0 {
         app.queued.notify_one();
     }
-    Ok(steps + advanced)
+    Ok(released + advanced)
 }
 
 async fn clean(app: &App) {
-    let mut ticks = interval(CLEANUP);
+    let mut ticks = ticks(CLEANUP);
     loop {
         ticks.tick().await;
         if let Err(error) = cleanup::run(app).await {
@@ -138,16 +183,27 @@ async fn clean(app: &App) {
     }
 }
 
-/// A lock that was lost means that another worker may begin: this one ends.
-async fn keep(mut lock: WorkerLock, stop: &CancellationToken) {
-    let mut ticks = interval(LOCK_CHECK);
+/// A lock that was lost is taken again: the database may have been restarted. Where that is refused, this worker ends.
+async fn keep(db: &Db, mut lock: WorkerLock, stop: &CancellationToken, ended: &CancellationToken) {
+    let mut ticks = ticks(LOCK_CHECK);
     loop {
         ticks.tick().await;
-        if !lock.is_held().await {
-            tracing::error!(
-                "The worker's lock was lost: the database ended its session. This worker stops"
-            );
-            stop.cancel();
+        if lock.is_held().await {
+            continue;
+        }
+        match db.lock_worker().await {
+            Ok(again) => {
+                lock = again;
+                tracing::warn!("The worker's lock was lost with its session, and is held again");
+            }
+            Err(error @ (LockError::Taken { .. } | LockError::File { .. })) => {
+                tracing::error!(error = %error, "The worker's lock was lost. This worker stops");
+                ended.cancel();
+                stop.cancel();
+            }
+            Err(LockError::Engine(error)) => {
+                tracing::warn!(error = %error, "The worker's lock was lost; it is tried again");
+            }
         }
     }
 }

@@ -20,21 +20,23 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    notices: VecDeque<Ready>,
-    digests: VecDeque<Ready>,
+    notices: VecDeque<(Ready, u64)>,
+    digests: VecDeque<(Ready, u64)>,
     in_hand: usize,
+    /// Deliveries that were done with, ever.
+    done: usize,
     is_closed: bool,
 }
 
 impl Queue {
-    /// Adds notices or digests.
-    pub(super) fn push(&self, ready: Vec<Ready>) {
+    /// Adds notices or digests, with the number of their claim.
+    pub(super) fn push(&self, ready: Vec<Ready>, ticket: u64) {
         {
             let mut inner = self.lock();
             for ready in ready {
                 match ready.claimed.issue_id {
-                    None => inner.notices.push_back(ready),
-                    Some(_) => inner.digests.push_back(ready),
+                    None => inner.notices.push_back((ready, ticket)),
+                    Some(_) => inner.digests.push_back((ready, ticket)),
                 }
             }
         }
@@ -43,14 +45,51 @@ impl Queue {
 
     /// The next delivery, if there is one. It is in hand until it is dropped.
     pub(super) fn try_take(&self) -> Option<Taken<'_>> {
+        self.try_take_if(|_, _| true)
+    }
+
+    /// The next delivery, if there is one and it fits.
+    pub(super) fn try_take_if(&self, fits: impl FnOnce(&Ready, u64) -> bool) -> Option<Taken<'_>> {
         let mut inner = self.lock();
         if inner.is_closed {
             return None;
         }
-        let next = inner.notices.pop_front();
-        let ready = next.or_else(|| inner.digests.pop_front())?;
+        let waiting = if inner.notices.is_empty() {
+            &mut inner.digests
+        } else {
+            &mut inner.notices
+        };
+        let (ready, ticket) = waiting.pop_front_if(|(ready, ticket)| fits(ready, *ticket))?;
         inner.in_hand += 1;
-        Some(Taken { ready, queue: self })
+        Some(Taken {
+            ready,
+            ticket,
+            queue: self,
+        })
+    }
+
+    /// A waiting notice in place of a digest that has not been begun: after a wait, notices come first all the same.
+    pub(super) fn notice_first(&self, taken: &mut Taken<'_>) {
+        let mut inner = self.lock();
+        if inner.is_closed || taken.ready.claimed.issue_id.is_none() {
+            return;
+        }
+        if let Some(notice) = inner.notices.pop_front() {
+            let digest = std::mem::replace(&mut taken.ready, notice.0);
+            let ticket = std::mem::replace(&mut taken.ticket, notice.1);
+            inner.digests.push_front((digest, ticket));
+        }
+    }
+
+    /// Waits until nobody may take any more.
+    pub(super) async fn until_closed(&self) {
+        loop {
+            let came = self.came.notified();
+            if self.is_closed() {
+                return;
+            }
+            came.await;
+        }
     }
 
     /// Waits for the next delivery; `None` when the queue is closed.
@@ -71,6 +110,11 @@ impl Queue {
     pub(super) fn load(&self) -> usize {
         let inner = self.lock();
         inner.notices.len() + inner.digests.len() + inner.in_hand
+    }
+
+    /// Deliveries that were done with, ever.
+    pub(super) fn done(&self) -> usize {
+        self.lock().done
     }
 
     /// Waits until the load is at most `load`.
@@ -98,6 +142,7 @@ impl Queue {
             notices
                 .into_iter()
                 .chain(std::mem::take(&mut inner.digests))
+                .map(|(ready, _)| ready)
                 .collect()
         };
         self.came.notify_waiters();
@@ -113,7 +158,15 @@ impl Queue {
 /// A delivery that somebody has in hand.
 pub(super) struct Taken<'a> {
     ready: Ready,
+    ticket: u64,
     queue: &'a Queue,
+}
+
+impl Taken<'_> {
+    /// The number of its claim.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
 }
 
 impl Borrow<Ready> for Taken<'_> {
@@ -124,7 +177,11 @@ impl Borrow<Ready> for Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.queue.lock().in_hand -= 1;
+        {
+            let mut inner = self.queue.lock();
+            inner.in_hand -= 1;
+            inner.done += 1;
+        }
         self.queue.went.notify_waiters();
     }
 }

@@ -1,29 +1,60 @@
 //! The steps that time drives. Each may run twice, takes no input but the database, and says how much it did.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered};
 
 use crate::app::App;
 use crate::feeds::fetch::Fetcher;
 use crate::feeds::refresh::{Refreshed, When, refresh};
-use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, refresh_newsletter};
+use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, catch_up};
 use crate::feeds::{release, store};
 use crate::id::FeedId;
 use crate::issues::advance;
 use crate::issues::compose::{self, ComposeError, Created};
 use crate::issues::render::Renderer;
-use crate::newsletters::slots;
+use crate::newsletters::slots::{self, DueIssue};
 
 /// Feeds that are read at a time.
 const FEEDS_AT_ONCE: usize = 8;
 /// Feeds that one step reads.
 const FEEDS_PER_STEP: i64 = 100;
+/// Issues that are made at a time: most of it is waiting for feeds.
+const ISSUES_AT_ONCE: usize = 16;
 
-/// Reads the feeds whose next poll has come, and says how many were read or tried.
+/// Reads feeds whenever their next poll has come, until it is dropped. One that takes its time holds up no other, and
+/// nothing else: it has its place to itself. The claim in the database keeps it from being read twice at a time.
+pub async fn poll_feeds(app: &App) {
+    let (mut ticks, mut waiting, mut polls) = (
+        super::ticks(super::TICK),
+        VecDeque::new(),
+        FuturesUnordered::new(),
+    );
+    loop {
+        while polls.len() < FEEDS_AT_ONCE
+            && let Some(id) = waiting.pop_front()
+        {
+            polls.push(poll(app, &app.fetcher, id));
+        }
+        tokio::select! {
+            Some(_) = polls.next() => {}
+            _ = ticks.tick(), if waiting.is_empty() && polls.len() < FEEDS_AT_ONCE => {
+                match feeds_due(app).await {
+                    Ok(due) => waiting.extend(due),
+                    Err(error) => {
+                        tracing::error!(error = %error, "Feeds cannot be looked for now; the next look is in a second");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the feeds whose next poll has come, waits for all of them, and says how many were read or tried.
 pub async fn poll_feeds_due(app: &App, fetcher: &Fetcher) -> sqlx::Result<usize> {
-    let due = store::feeds_to_poll(&app.db, app.clock.now(), FEEDS_PER_STEP).await?;
-    let polls = futures_util::stream::iter(due).map(|id| poll(app, fetcher, id));
+    let polls = stream::iter(feeds_due(app).await?).map(|id| poll(app, fetcher, id));
     let polled: Vec<bool> = polls.buffer_unordered(FEEDS_AT_ONCE).collect().await;
     Ok(polled.into_iter().filter(|polled| *polled).count())
 }
@@ -41,25 +72,34 @@ pub async fn make_issues_due(app: &App) -> sqlx::Result<usize> {
         tracing::warn!(schedule.id = %slot.schedule.id, slot = slot.name, "Slot {} was missed", slot.name);
         slots::record_missed(&app.db, slot, app.clock.now()).await?;
     }
-    for due in plan.due {
-        let newsletter = due.newsletter_id;
-        // typos mended and articles withdrawn since the last poll must not reach a reader
-        refresh_newsletter(app, &app.fetcher, newsletter, BEFORE_ISSUE).await?;
-        release_due(app).await?;
-        match compose::create_due(app, due).await {
-            Ok(Created::Issue(issue)) => tracing::info!(issue.id = %issue, "Issue {issue} is due"),
-            Ok(Created::NothingNew) | Err(ComposeError::Settled) => {}
-            Err(error) => {
-                tracing::error!(newsletter.id = %newsletter, error = %error, "No issue could be made: {error}");
-            }
+    // the feeds of one newsletter do not hold up the issue of another
+    let made = stream::iter(plan.due).map(|due| make_issue(app, due));
+    let made: Vec<sqlx::Result<()>> = made.buffer_unordered(ISSUES_AT_ONCE).collect().await;
+    made.into_iter().collect::<sqlx::Result<()>>()?;
+    Ok(settled)
+}
+
+async fn make_issue(app: &App, due: DueIssue) -> sqlx::Result<()> {
+    let newsletter = due.newsletter_id;
+    // typos mended and articles withdrawn since the last poll must not reach a reader
+    catch_up(app, newsletter, BEFORE_ISSUE).await?;
+    match compose::create_due(app, due).await {
+        Ok(Created::Issue(issue)) => tracing::info!(issue.id = %issue, "Issue {issue} is due"),
+        Ok(Created::NothingNew) | Err(ComposeError::Settled) => {}
+        Err(error) => {
+            tracing::error!(newsletter.id = %newsletter, error = %error, "No issue could be made: {error}");
         }
     }
-    Ok(settled)
+    Ok(())
 }
 
 /// Takes every issue as far as it goes, and says how many steps were done.
 pub async fn advance_issues(app: &App, renderer: &Arc<Renderer>) -> sqlx::Result<usize> {
     advance::advance(app, renderer).await
+}
+
+async fn feeds_due(app: &App) -> sqlx::Result<Vec<FeedId>> {
+    store::feeds_to_poll(&app.db, app.clock.now(), FEEDS_PER_STEP).await
 }
 
 /// Whether the feed was asked. One feed's trouble is not another's: a failing database is met again at the next.

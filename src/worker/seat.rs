@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+use super::pacer::Pacer;
 use super::queue::{Queue, Taken};
 use crate::deliveries::claim::Ready;
 use crate::deliveries::send::Sending;
-use crate::deliveries::worker::Worker;
 use crate::smtp::channel::{Channel, Line};
 use crate::smtp::relay::Unavailable;
+use crate::smtp::route::Wish;
 use crate::telemetry::mask_emails;
 
 /// How long a line waits where the relay allows no more connections.
@@ -25,8 +26,8 @@ pub(super) struct Seat {
     pub(super) queue: Arc<Queue>,
     /// Where it goes.
     pub(super) channel: Channel,
-    /// For whom.
-    pub(super) worker: Worker,
+    /// How fast.
+    pub(super) pacer: Arc<Pacer>,
     /// How.
     pub(super) sending: Sending,
 }
@@ -51,7 +52,7 @@ impl Seat {
                 (line, left) = after;
             } else {
                 // What was in hand stays claimed by a life that is over, and is taken back as that of a dead worker.
-                self.worker.begin_anew().await;
+                self.sending.worker.begin_anew().await;
             }
         }
     }
@@ -60,28 +61,75 @@ impl Seat {
     async fn send<'q>(
         &'q self,
         line: Option<Line>,
-        taken: Taken<'q>,
+        mut taken: Taken<'q>,
     ) -> (Option<Line>, Option<Taken<'q>>) {
-        let opened = match line.filter(Line::is_usable) {
-            Some(line) => Some(line),
-            None => self.open().await,
-        };
-        let Some(mut line) = opened else {
+        if self.is_stopped(taken.borrow(), taken.ticket()) {
+            self.give_back(&taken).await;
+            return (line, None);
+        }
+        let Some(mut line) = self.line_for(line, &mut taken).await else {
             self.give_back(&taken).await;
             return (None, None);
         };
-        if !self.may_begin() {
+        if !self.may_begin() || self.is_stopped(taken.borrow(), taken.ticket()) {
             self.give_back(&taken).await;
             return (Some(line), None);
         }
-        let next = || self.may_begin().then(|| self.queue.try_take()).flatten();
+        let relay = line.name();
+        // each message of a relay whose pace is limited waits for a token of its own
+        let is_limited = self.pacer.limits(&relay);
+        let fits = |ready: &Ready, ticket| {
+            !self.is_stopped(ready, ticket)
+                && self.channel.keeps(&relay, &wish(ready, &sender(ready)))
+        };
+        let next = || {
+            let may_follow = self.may_begin() && !is_limited;
+            may_follow.then(|| self.queue.try_take_if(fits)).flatten()
+        };
         let left = self.sending.send(&mut line, taken, next).await;
         (line.is_usable().then_some(line), left)
     }
 
+    /// A line for what was taken, with a token where its relay's pace is limited. `None` where none is to be had.
+    async fn line_for(&self, line: Option<Line>, taken: &mut Taken<'_>) -> Option<Line> {
+        let mut line = line.filter(Line::is_usable);
+        let mut paid_for: Option<Arc<str>> = None;
+        loop {
+            let ready: &Ready = (*taken).borrow();
+            let sender = sender(ready);
+            let wish = wish(ready, &sender);
+            let kept = line
+                .take()
+                .filter(|line| self.channel.keeps(&line.name(), &wish));
+            let found = match kept {
+                Some(line) => line,
+                None => self.open(&wish).await?,
+            };
+            let relay = found.name();
+            if paid_for.as_ref() == Some(&relay) || self.pacer.try_take(&relay).await {
+                return Some(found);
+            }
+            // others may use the connection meanwhile, and it is looked at again before it is used
+            drop(found);
+            tokio::select! {
+                () = self.pacer.take(&relay) => {}
+                () = self.queue.until_closed() => return None,
+            }
+            paid_for = Some(relay);
+            self.queue.notice_first(taken);
+        }
+    }
+
     /// Whether another envelope may be written: what cannot be recorded is not started.
     fn may_begin(&self) -> bool {
-        self.worker.is_alive() && self.sending.ledger.is_healthy() && !self.queue.is_closed()
+        let Sending { worker, ledger, .. } = &self.sending;
+        worker.is_alive() && ledger.is_healthy() && !self.queue.is_closed()
+    }
+
+    /// Whether its issue was found paused after it was claimed.
+    fn is_stopped(&self, ready: &Ready, ticket: u64) -> bool {
+        let issue = ready.claimed.issue_id;
+        issue.is_some_and(|issue| self.sending.ledger.is_stopped(issue, ticket))
     }
 
     async fn give_back(&self, taken: &Taken<'_>) {
@@ -92,22 +140,34 @@ impl Seat {
 
     /// Opens a line; `None` where the relay is not to be had. Where others use all that it allows, it waits a little,
     /// so that rows do not come and go at full speed.
-    async fn open(&self) -> Option<Line> {
+    async fn open(&self, wish: &Wish<'_>) -> Option<Line> {
         let began = Instant::now();
         loop {
-            match self.channel.open().await {
+            match self.channel.open(wish).await {
                 Ok(line) => return Some(line),
                 Err(Unavailable::Busy) if began.elapsed() < BUSY_WAIT * 10 => {
                     tokio::time::sleep(BUSY_WAIT).await;
                 }
                 Err(Unavailable::Busy | Unavailable::Resting { .. }) => return None,
                 Err(Unavailable::Failed(failure)) => {
-                    let relay = self.channel.name();
                     let error = mask_emails(&failure.to_string());
-                    tracing::warn!(relay, error, "Relay {relay} cannot be used now");
+                    tracing::warn!(error, "A relay cannot be used now");
                     return None;
                 }
             }
         }
     }
+}
+
+/// What a delivery asks of its way.
+fn wish<'a>(ready: &'a Ready, sender: &'a str) -> Wish<'a> {
+    Wish {
+        sender,
+        relay: ready.claimed.relay_in_doubt(),
+    }
+}
+
+/// Relays that refuse one newsletter may take another.
+fn sender(ready: &Ready) -> String {
+    ready.claimed.newsletter_id.to_string()
 }

@@ -6,13 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::appetite::Appetite;
+use super::pacer::Pacer;
 use super::queue::Queue;
 use super::seat::Seat;
+use super::ticks;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -21,14 +24,11 @@ use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
 use crate::deliveries::worker::Worker;
 use crate::deliveries::writer::Ledger;
-use crate::deliveries::{Leases, finish, recover};
+use crate::deliveries::{Leases, brakes, finish, recover, relays};
 use crate::id::Entropy;
 use crate::smtp::channel::Channel;
-use crate::smtp::relay::Health;
-
-/// Rows of one claim, and rows that wait in the process: enough to keep the lines busy while the next are claimed.
-const CLAIM: usize = 500;
-const AHEAD: usize = 250;
+use crate::smtp::health::Health;
+use crate::smtp::route::Standing;
 
 /// What has waited for too long is looked for at every so manieth sweep.
 const EXPIRE_EVERY: u32 = 12;
@@ -65,8 +65,12 @@ impl Parts {
             worker,
             channel,
             mailroom,
-            leases: Leases::from_settings(&app.config.delivery),
+            leases: Leases::new(&app.config.delivery, &app.db, &*app.clock),
             pace: Pace {
+                // often enough that what is over is found within a fraction of the lease
+                sweep: Pace::default()
+                    .sweep
+                    .min(app.config.delivery.worker_lease / 12),
                 heartbeat: app.config.delivery.heartbeat,
                 drain: app.config.delivery.drain,
                 ..Pace::default()
@@ -104,13 +108,23 @@ impl Default for Pace {
 pub struct Sender {
     parts: Parts,
     ledger: Ledger,
+    pacer: Arc<Pacer>,
+    /// How the relays stood when it was written down last.
+    noted: Mutex<Vec<Standing>>,
 }
 
 impl Sender {
     /// A sender that has not begun.
     pub fn new(parts: Parts) -> Self {
         let ledger = Ledger::new(parts.db.clone(), parts.clock.clone(), parts.leases);
-        Self { parts, ledger }
+        let allowances = parts.channel.allowances();
+        let pacer = Pacer::new(parts.db.clone(), parts.clock.clone(), allowances);
+        Self {
+            parts,
+            ledger,
+            pacer: Arc::new(pacer),
+            noted: Mutex::default(),
+        }
     }
 
     /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
@@ -138,7 +152,7 @@ impl Sender {
             let seat = Seat {
                 queue: queue.clone(),
                 channel: self.parts.channel.clone(),
-                worker: self.parts.worker.clone(),
+                pacer: self.pacer.clone(),
                 sending: self.sending(&give_up),
             };
             lines.spawn(seat.work());
@@ -167,20 +181,23 @@ impl Sender {
         Sending {
             ledger: self.ledger.clone(),
             mailroom: self.parts.mailroom.clone(),
+            worker: self.parts.worker.clone(),
             clock: self.parts.clock.clone(),
             entropy: self.parts.entropy.clone(),
             leases: self.parts.leases,
-            relay: self.parts.channel.name().into(),
+            channel: self.parts.channel.clone(),
             give_up: give_up.clone(),
         }
     }
 
     async fn feed(&self, queue: &Queue, until: Until) {
-        let enough = self.parts.channel.max_lines() + AHEAD;
+        let mut appetite = Appetite::new(self.parts.channel.max_lines());
         let mut turn = 0;
         loop {
             let called = self.parts.queued.notified();
-            let claimed = match self.claim(queue, &mut turn).await {
+            appetite.measure(queue.done());
+            let enough = appetite.enough();
+            let claimed = match self.claim(queue, &appetite, &mut turn).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::error!(error = %error, "Nothing can be claimed; the next try is in a second");
@@ -211,24 +228,30 @@ impl Sender {
     }
 
     /// Claims what is due: notices, then digests of one issue; of the next issue at the next turn.
-    async fn claim(&self, queue: &Queue, turn: &mut usize) -> sqlx::Result<usize> {
-        let limit = self.allowance();
+    async fn claim(
+        &self,
+        queue: &Queue,
+        appetite: &Appetite,
+        turn: &mut usize,
+    ) -> sqlx::Result<usize> {
+        let limit = self.allowance(appetite);
         if limit == 0 {
             return Ok(0);
         }
-        let claimed = self.claim_some(queue, turn, limit, false).await?;
+        let enough = appetite.enough();
+        let claimed = self.claim_some(queue, turn, (limit, enough), false).await?;
         if claimed > 0 || queue.load() > 0 {
             return Ok(claimed);
         }
         // A row that may have killed the process comes last, and alone.
-        self.claim_some(queue, turn, 1, true).await
+        self.claim_some(queue, turn, (1, enough), true).await
     }
 
     async fn claim_some(
         &self,
         queue: &Queue,
         turn: &mut usize,
-        limit: usize,
+        (limit, enough): (usize, usize),
         suspects: bool,
     ) -> sqlx::Result<usize> {
         let db = &self.parts.db;
@@ -238,13 +261,14 @@ impl Sender {
             limit,
             suspects,
         };
+        let ticket = self.ledger.ticket();
         let mut claimed = 0;
         if claim::notices_wait(db, terms.now).await? {
             let notices = claim::notices(db, &self.parts.mailroom, terms).await?;
             claimed += notices.len();
-            queue.push(notices);
+            queue.push(notices, ticket);
         }
-        if claimed >= limit || queue.load() > self.parts.channel.max_lines() + AHEAD {
+        if claimed >= limit || queue.load() > enough {
             return Ok(claimed);
         }
         let issues = claim::open_issues(db, terms.now).await?;
@@ -258,17 +282,17 @@ impl Sender {
         };
         let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
         claimed += digests.len();
-        queue.push(digests);
+        queue.push(digests, ticket);
         Ok(claimed)
     }
 
     /// How much may be claimed: nothing where it could not be sent or recorded, one for a relay that is being probed.
-    fn allowance(&self) -> usize {
+    fn allowance(&self, appetite: &Appetite) -> usize {
         if !self.ledger.is_healthy() || !self.parts.worker.is_alive() {
             return 0;
         }
         match self.parts.channel.health() {
-            Health::Ok => CLAIM,
+            Health::Ok => appetite.claim(),
             Health::BackingOff { until, .. } | Health::Halted { until, .. } => {
                 usize::from(until <= self.parts.clock.now())
             }
@@ -276,7 +300,7 @@ impl Sender {
     }
 
     async fn beat(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.heartbeat);
+        let mut ticks = ticks(self.parts.pace.heartbeat);
         while self.next(stop, &mut ticks).await {
             self.show_life().await;
         }
@@ -289,7 +313,7 @@ impl Sender {
     }
 
     async fn tidy(&self, stop: &CancellationToken) {
-        let mut ticks = interval(self.parts.pace.sweep);
+        let mut ticks = ticks(self.parts.pace.sweep);
         let mut turn = 0;
         while self.next(stop, &mut ticks).await {
             self.sweep().await;
@@ -314,8 +338,21 @@ impl Sender {
         if let Err(error) = recover::sweep(db, now, &self.parts.leases).await {
             tracing::error!(error = %error, "What was left behind cannot be taken back now");
         }
+        if let Err(error) = brakes::check_all(db, self.parts.worker.id(), now).await {
+            tracing::error!(error = %error, "The brakes cannot be looked at now");
+        }
+        self.note_relays().await;
         if let Err(error) = finish::finish_issues(db, now).await {
             tracing::error!(error = %error, "Issues cannot be finished now");
+        }
+    }
+
+    async fn note_relays(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        let standings = self.parts.channel.standings();
+        let mut noted = self.noted.lock().await;
+        if let Err(error) = relays::note(db, &standings, &mut noted, now).await {
+            tracing::error!(error = %error, "How the relays stand cannot be written down now");
         }
     }
 

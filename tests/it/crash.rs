@@ -9,6 +9,7 @@ use paperround::read_db;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::support::copies::{Copies, Rows};
 use crate::support::service::Service;
 use crate::support::smtp_server::SmtpServer;
 use crate::support::{Engine, Program, TestApp, seed};
@@ -86,7 +87,7 @@ impl Scene {
         Service::start(&self.app, &settings).await
     }
 
-    async fn rows(&self) -> BTreeMap<String, (String, i64)> {
+    async fn rows(&self) -> Rows {
         let rows: Vec<(String, String, i64)> = read_db!(&self.app.db, |conn| sqlx::query_as(ROWS)
             .fetch_all(conn)
             .await)
@@ -97,7 +98,7 @@ impl Scene {
     }
 
     /// Waits until every row has come to its end, which may be an operator's desk.
-    async fn drained(&self) -> BTreeMap<String, (String, i64)> {
+    async fn drained(&self) -> Rows {
         let ended = |state: &String| matches!(state.as_str(), "sent" | "held");
         let drained = async {
             loop {
@@ -121,9 +122,9 @@ impl Scene {
                 .fetch_all(conn)
                 .await)
             .unwrap();
-        let copies = self.copies();
+        let copies = Copies::at(&self.relay);
         for (id, issue, recipient) in &held {
-            let arrived = copies.contains_key(recipient);
+            let arrived = copies.has(recipient);
             let decision = if arrived { "--sent" } else { "--again" };
             let (id, issue) = (id.to_string(), issue.to_string());
             Program::of(&self.app)
@@ -131,18 +132,6 @@ impl Scene {
                 .expect(0);
         }
         held.len()
-    }
-
-    /// The copies of each reader, by their hashes.
-    fn copies(&self) -> BTreeMap<String, Vec<String>> {
-        let mut copies = BTreeMap::<String, Vec<String>>::new();
-        for accepted in self.relay.accepted() {
-            copies
-                .entry(accepted.recipient)
-                .or_default()
-                .push(accepted.hash);
-        }
-        copies
     }
 
     /// Waits until the relay has accepted `count` messages.
@@ -158,7 +147,7 @@ impl Scene {
     }
 }
 
-fn tally(rows: &BTreeMap<String, (String, i64)>) -> BTreeMap<&str, usize> {
+fn tally(rows: &Rows) -> BTreeMap<&str, usize> {
     let mut tally = BTreeMap::new();
     for (state, _) in rows.values() {
         *tally.entry(state.as_str()).or_default() += 1;
@@ -198,27 +187,15 @@ async fn nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
     assert!(after.values().all(|(state, _)| state == "sent"));
     assert!(service.terminate().await.success());
 
-    let copies = scene.copies();
-    let extra: usize = copies.values().map(|hashes| hashes.len() - 1).sum();
+    let copies = Copies::at(&scene.relay);
+    let (served, extra) = (copies.readers().count(), copies.extra());
     let doubts: i64 = rows.values().map(|(_, doubt)| doubt).sum();
     eprintln!(
-        "seed {seed}: {kills} kills, {within} between first and last acceptance; {} of {READERS} readers served, \
-         {extra} second copies, {doubts} doubts, {held} held, at most {open} connections open at the kills",
-        copies.len()
+        "seed {seed}: {kills} kills, {within} between first and last acceptance; {served} of {READERS} readers served, \
+         {extra} second copies, {doubts} doubts, {held} held, at most {open} connections open at the kills"
     );
-    assert_eq!(copies.len(), READERS, "nobody is lost");
-    for (reader, hashes) in &copies {
-        let doubt = usize::try_from(rows[reader].1).unwrap();
-        assert!(
-            hashes.len() <= 1 + doubt,
-            "{reader} got {} copies with {doubt} doubts",
-            hashes.len()
-        );
-        assert!(
-            hashes.iter().all(|hash| hash == &hashes[0]),
-            "the copies of {reader} differ"
-        );
-    }
+    assert_eq!(served, READERS, "nobody is lost");
+    copies.assert_within_doubts(&rows);
     assert!(extra <= open);
     assert!(
         within * 5 >= kills * 4,
@@ -243,7 +220,7 @@ async fn a_stop_while_sending_leaves_no_doubt_and_no_second_copy() {
     let service = scene.serve().await;
     scene.drained().await;
     assert!(service.terminate().await.success());
-    let copies = scene.copies();
-    assert_eq!(copies.len(), READERS);
-    assert!(copies.values().all(|hashes| hashes.len() == 1));
+    let copies = Copies::at(&scene.relay);
+    assert_eq!(copies.readers().count(), READERS);
+    assert_eq!(copies.extra(), 0);
 }

@@ -265,25 +265,35 @@ db_test!(
 );
 
 db_test!(
-    a_second_worker_is_refused_until_the_first_is_gone,
+    what_replaces_the_database_is_refused_until_the_workers_are_gone,
     async |app: &TestApp| {
         let mut first = app.db.lock_worker().await.expect("the first takes it");
         assert!(first.is_held().await);
-        let refused = app
-            .db
-            .lock_worker()
-            .await
-            .expect_err("the second does not get it");
+        let second = app.db.lock_worker().await;
+        match app.db {
+            // one worker on a file
+            Db::Sqlite { .. } => {
+                let refused = second.expect_err("the second does not get it");
+                assert!(refused.to_string().contains("another worker"), "{refused}");
+            }
+            Db::Postgres(_) => drop(second.expect("workers share it")),
+        }
+        let refused = app.db.lock_alone().await.expect_err("a worker is at work");
         assert!(refused.to_string().contains("another worker"), "{refused}");
         drop(first);
-        let again = async {
-            // PostgreSQL notices the end of a session a moment later
-            while app.db.lock_worker().await.is_err() {
-                tokio::task::yield_now().await;
+        let alone = async {
+            loop {
+                // PostgreSQL notices the end of a session a moment later
+                match app.db.lock_alone().await {
+                    Ok(lock) => break lock,
+                    Err(_) => tokio::task::yield_now().await,
+                }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), again)
+        let alone = tokio::time::timeout(Duration::from_secs(10), alone)
             .await
             .expect("the lock is free again");
+        assert!(app.db.lock_worker().await.is_err(), "no worker begins now");
+        drop(alone);
     }
 );

@@ -30,6 +30,8 @@ mod demo;
 mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// What every issue by hand begins with: the feeds are read once more.
+mod fresh;
 /// The accept loop and what clients may not do to it: slow, many, forged.
 mod http;
 /// Bringing readers along, and writing them out again.
@@ -44,8 +46,12 @@ mod migrations;
 mod model;
 /// Making newsletters, topics and schedules.
 mod newsletters;
+/// What an operator sees and decides on the command line.
+mod operator;
 /// What every page is made of, and how errors look.
 mod pages;
+/// What `/readyz` says, and what the start does.
+mod ready;
 /// Sending through SMTP servers that others wrote.
 #[cfg(feature = "test-receivers")]
 mod receivers;
@@ -64,3 +70,6 @@ mod support;
 mod tidy;
 /// One-click and the page: leaving always works, at once.
 mod unsubscribe;
+/// Several worker processes on one PostgreSQL: killed, stopped, cut off from a database that restarts.
+#[cfg(feature = "test-postgres")]
+mod workers;

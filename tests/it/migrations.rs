@@ -1,17 +1,48 @@
 //! The two schemas are one: equal files, tables, columns and nullability.
 
+/// The files of one engine, in order.
+fn names(engine: &str) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(format!("migrations/{engine}"))
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be read").file_name())
+        .map(|name| name.into_string().expect("its name is text"))
+        .collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn migrations_are_paired() {
-    let names = |engine: &str| {
-        let mut names: Vec<_> = std::fs::read_dir(format!("migrations/{engine}"))
-            .expect("the folder is there")
-            .map(|entry| entry.expect("it can be read").file_name())
-            .collect();
-        names.sort();
-        names
-    };
     assert!(!names("sqlite").is_empty());
     assert_eq!(names("sqlite"), names("postgres"));
+}
+
+/// Like `sha256sum -c SHA256SUMS`. A migration is listed with its first commit; once it has landed it is never edited.
+#[test]
+fn what_has_landed_is_as_it_was() {
+    let listed = std::fs::read_to_string("migrations/SHA256SUMS").expect("the list is there");
+    for engine in ["sqlite", "postgres"] {
+        for name in names(engine) {
+            let entry = format!("  {engine}/{name}\n");
+            assert!(
+                listed.contains(&entry),
+                "{engine}/{name} is not listed: add its sum"
+            );
+        }
+    }
+    for line in listed.lines() {
+        let (sum, name) = line.split_once("  ").expect("as sha256sum writes it");
+        let file = std::fs::read(format!("migrations/{name}"))
+            .unwrap_or_else(|error| panic!("{name} has landed and is gone: {error}"));
+        let found = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &file);
+        let found: Vec<String> = found
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let found = found.concat();
+        assert_eq!(found, sum, "{name} has landed: write a new migration");
+    }
 }
 
 #[cfg(feature = "test-postgres")]

@@ -162,6 +162,62 @@ fn no_statement_is_put_together_or_checked_against_one_engine() {
     none(&faults, "a statement is a constant");
 }
 
+/// A builder joins constants around a list of bound values, and nothing else.
+#[test]
+fn what_is_pushed_into_a_statement_is_a_constant() {
+    let is_constant = |argument: &str| {
+        let word: &str = argument
+            .split(|next: char| !next.is_alphanumeric() && next != '_')
+            .next()
+            .unwrap_or_default();
+        argument.starts_with('"') || (word.len() > 1 && word == word.to_uppercase())
+    };
+    let mut builders = 0;
+    let mut faults = Vec::new();
+    for (path, text) in files_under("src", "rs") {
+        if !text.contains("QueryBuilder") {
+            continue;
+        }
+        builders += 1;
+        for (number, line) in code(&text) {
+            let pushed = line
+                .split_once(".push(")
+                .filter(|(to, _)| !to.ends_with("ids"));
+            let begun = line
+                .split_once("QueryBuilder::new(")
+                .or_else(|| line.split_once("QueryBuilder::<Sqlite>::new("));
+            for (_, argument) in [pushed, begun].into_iter().flatten() {
+                if !is_constant(argument) {
+                    faults.push(format!("{}:{number}: {}", path.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(builders > 0);
+    none(&faults, "what is pushed into a statement is a constant");
+}
+
+#[test]
+fn an_address_has_one_constructor() {
+    let text = fs::read_to_string("src/subscribers/email_address.rs").unwrap();
+    let makes = |line: &str| {
+        let names_it = line.contains("Self { typed") || line.contains("EmailAddress { typed");
+        names_it || line.trim() == "EmailAddress {"
+    };
+    let made: Vec<usize> = code(&text)
+        .filter(|(_, line)| makes(line))
+        .map(|(number, _)| number)
+        .collect();
+    let line_of = |part: &str| text.lines().position(|line| line.contains(part)).unwrap();
+    let (parse, next) = (line_of("pub fn parse("), line_of("pub fn as_str("));
+    assert!(
+        made.len() == 1 && (parse..next).contains(&made[0]),
+        "only `EmailAddress::parse` makes one: lines {made:?}"
+    );
+    let fields = text.split("pub struct EmailAddress {").nth(1).unwrap();
+    assert!(!fields.split('}').next().unwrap().contains("pub"));
+}
+
 #[test]
 fn addresses_pass_the_one_gate() {
     let banned = [

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 
 mod list;
+mod relays;
 mod secrets;
 
 fn sources() -> Sources {

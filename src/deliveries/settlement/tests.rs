@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::InDoubt;
-use crate::deliveries::Kind;
+use crate::deliveries::{Kind, LeaseClock};
 use crate::id::{NewsletterId, SubscriptionId};
 use crate::smtp::outcome::Phase;
 use crate::smtp::reply::EnhancedCode;
@@ -17,6 +17,7 @@ fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
+        clock: LeaseClock::Own,
     }
 }
 
@@ -37,6 +38,7 @@ fn digest() -> Claimed {
         owner: Uuid::from_u128(5).into(),
         created_at: NOW,
         expires_at: NOW + Duration::from_hours(48),
+        relay_id: None,
     }
 }
 

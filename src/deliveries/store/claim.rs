@@ -25,18 +25,19 @@ const CLAIM_DIGESTS_SQLITE: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $3)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
-const CLAIM_DIGESTS_POSTGRES: &str =
-    "UPDATE deliveries SET state = 'claimed', owner = $4, attempt = attempt + 1
-     WHERE id IN (SELECT d.id FROM deliveries AS d
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
+// MATERIALIZED: the rows are picked once, whatever the planner thinks of it
+const CLAIM_DIGESTS_POSTGRES: &str = "WITH pick AS MATERIALIZED (SELECT d.id FROM deliveries AS d
          WHERE d.issue_id = $1 AND d.state = 'pending' AND d.not_before <= $2 AND d.expires_at > $2
            -- a row that was being worked on when the process died comes alone
            AND (d.crashes >= 2) = $5
            AND EXISTS (SELECT 1 FROM issues AS i WHERE i.id = $1 AND i.state = 'sending' AND i.paused_at IS NULL)
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED)
-     RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+     UPDATE deliveries SET state = 'claimed', owner = $4, attempt = attempt + 1
+     FROM pick WHERE deliveries.id = pick.id
+     RETURNING deliveries.id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 
 const CLAIM_NOTICES_SQLITE: &str =
     "UPDATE deliveries SET state = 'claimed', owner = $3, attempt = attempt + 1
@@ -46,16 +47,16 @@ const CLAIM_NOTICES_SQLITE: &str =
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $2)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
-const CLAIM_NOTICES_POSTGRES: &str =
-    "UPDATE deliveries SET state = 'claimed', owner = $3, attempt = attempt + 1
-     WHERE id IN (SELECT d.id FROM deliveries AS d
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
+const CLAIM_NOTICES_POSTGRES: &str = "WITH pick AS MATERIALIZED (SELECT d.id FROM deliveries AS d
          WHERE d.state = 'pending' AND d.issue_id IS NULL AND d.not_before <= $1 AND d.expires_at > $1
            AND (d.crashes >= 2) = $4
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
          ORDER BY d.not_before, d.id LIMIT $2 FOR UPDATE OF d SKIP LOCKED)
-     RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
-         attempt, tries, doubt, owner, created_at, expires_at";
+     UPDATE deliveries SET state = 'claimed', owner = $3, attempt = attempt + 1
+     FROM pick WHERE deliveries.id = pick.id
+     RETURNING deliveries.id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
+         attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 
 // The mark would find out too, but by then an envelope has been written for nothing.
 const SKIP_LEFT: &str =

@@ -1,9 +1,11 @@
 //! The mark, with the locks that make it exact: issue, subscription, sign-up, delivery, in this order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::types::Json;
 
+use super::micros;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::Claimed;
@@ -26,11 +28,18 @@ const SIGNUP_POSTGRES: &str =
 const SUPPRESSED: &str = "SELECT EXISTS (SELECT 1 FROM suppressions
      WHERE key = $1 AND (scope = 'all' OR scope = $2) AND at > $3)";
 
-const MARK: &str =
-    "UPDATE deliveries SET state = 'transmitting', marked_at = $4, lease_until = $5, relay_id = $6
-     WHERE id = $1 AND attempt = $2 AND owner = $3 AND state = 'claimed'
+// A row that this attempt has marked already is one whose COMMIT succeeded and whose answer was lost: it is marked.
+const MARK_SQLITE: &str =
+    "UPDATE deliveries SET state = 'transmitting', marked_at = $4, lease_until = $5 + $6, relay_id = $8
+     WHERE id = $1 AND attempt = $2 AND owner = $3 AND state IN ('claimed', 'transmitting')
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = $3 AND w.heartbeat_at > $7)";
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = $3 AND w.heartbeat_at > $5 - $7)";
+const MARK_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', marked_at = $4,
+         lease_until = COALESCE($5, now()) + $6 * INTERVAL '1 microsecond', relay_id = $8
+     WHERE id = $1 AND attempt = $2 AND owner = $3 AND state IN ('claimed', 'transmitting')
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = $3
+           AND w.heartbeat_at > COALESCE($5, now()) - $7 * INTERVAL '1 microsecond')";
 
 // SHARE as above, by ascending id: the order that everybody keeps.
 const LOCK_ISSUES_POSTGRES: &str =
@@ -41,7 +50,7 @@ const LOCK_SUBSCRIPTIONS_POSTGRES: &str = "SELECT id FROM subscriptions
      ORDER BY id FOR SHARE";
 
 const MARK_ALL_SQLITE: &str =
-    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3, relay_id = r.relay
+    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3 + $4, relay_id = r.relay
      FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
              unhex(value ->> 'owner', '-') AS worker, value ->> 'relay' AS relay
          FROM json_each($1)) AS r
@@ -51,9 +60,9 @@ const MARK_ALL_SQLITE: &str =
        AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
            AND (s.paused_until IS NULL OR s.paused_until <= $2))
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $4)";
-const MARK_ALL_POSTGRES: &str =
-    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3, relay_id = r.relay
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $3 - $5)";
+const MARK_ALL_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', marked_at = $2,
+         lease_until = COALESCE($3, now()) + $4 * INTERVAL '1 microsecond', relay_id = r.relay
      FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, relay TEXT)
      WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
        AND deliveries.state = 'claimed'
@@ -63,7 +72,8 @@ const MARK_ALL_POSTGRES: &str =
        AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
            AND (s.paused_until IS NULL OR s.paused_until <= $2))
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.owner AND w.heartbeat_at > $4)";
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.owner
+           AND w.heartbeat_at > COALESCE($3, now()) - $5 * INTERVAL '1 microsecond')";
 
 /// A digest to be marked, as the statements read it.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -119,8 +129,9 @@ pub(in crate::deliveries) async fn mark_all(
     let marked = write_db!(tx, |conn| sqlx::query(sql)
         .bind(Json(rows))
         .bind(times.now)
-        .bind(times.lease_until)
-        .bind(times.alive_after)
+        .bind(times.by_lease)
+        .bind(micros(times.transmission))
+        .bind(micros(times.sign_of_life))
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))?;
@@ -186,10 +197,12 @@ pub(in crate::deliveries) async fn is_suppressed_since(
 pub(in crate::deliveries) struct Times {
     /// The time.
     pub(in crate::deliveries) now: Timestamp,
-    /// The end of the transmission's lease.
-    pub(in crate::deliveries) lease_until: Timestamp,
-    /// The worker must have given a sign of life after it.
-    pub(in crate::deliveries) alive_after: Timestamp,
+    /// The time by which leases go; `None` for the server's.
+    pub(in crate::deliveries) by_lease: Option<Timestamp>,
+    /// How long the transmission may take.
+    pub(in crate::deliveries) transmission: Duration,
+    /// How old the worker's last sign of life may be.
+    pub(in crate::deliveries) sign_of_life: Duration,
 }
 
 /// Marks; `false` when the row is not this claim's any more, the worker is taken for dead, or sending is paused.
@@ -199,14 +212,16 @@ pub(in crate::deliveries) async fn mark(
     relay: &str,
     times: Times,
 ) -> sqlx::Result<bool> {
-    write_db!(tx, |conn| sqlx::query(MARK)
+    let sql = tx.pick(MARK_SQLITE, MARK_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
         .bind(claimed.id)
         .bind(claimed.attempt)
         .bind(claimed.owner)
         .bind(times.now)
-        .bind(times.lease_until)
+        .bind(times.by_lease)
+        .bind(micros(times.transmission))
+        .bind(micros(times.sign_of_life))
         .bind(relay)
-        .bind(times.alive_after)
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))

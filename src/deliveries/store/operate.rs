@@ -5,21 +5,29 @@ use sqlx::types::Json;
 
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::deliveries::Reason;
+use crate::deliveries::{Reason, State};
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
 use crate::write_db;
 
 const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL WHERE id = $1 AND paused_at IS NOT NULL";
+// `state IN (...)` repeats the index's predicate
+const RENEW: &str = "UPDATE deliveries SET expires_at = $2
+     WHERE issue_id = $1 AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $2";
+const RENEW_ALL: &str = "UPDATE deliveries SET expires_at = $1
+     WHERE state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $1
+       AND kind IN ('digest', 'welcome')";
 const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, finished_at = $2
      WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
-const SEND_AGAIN: &str =
-    "UPDATE issues SET state = 'sending', finished_at = NULL WHERE id = $1 AND state = 'finished'";
+const SEND_AGAIN: &str = "UPDATE issues SET state = 'sending', finished_at = NULL
+     WHERE id = $1 AND state IN ('sending', 'finished')";
+const ISSUE_STATE: &str = "SELECT state FROM issues WHERE id = $1";
 
 const SKIP_OF_SUBSCRIPTION: &str =
     "UPDATE deliveries SET state = 'skipped', reason = $2, owner = NULL, settled_at = $3
      WHERE subscription_id = $1 AND state IN ('pending', 'claimed') RETURNING id";
 
-const FAILED: &str = "SELECT id FROM deliveries WHERE issue_id = $1 AND state = 'failed' AND id > $2 ORDER BY id LIMIT $3";
+const IN_STATE: &str =
+    "SELECT id FROM deliveries WHERE issue_id = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4";
 const EXPIRED_AMONG: &str =
     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND reason = 'expired')";
 const RETRY: &str = "UPDATE deliveries SET state = 'pending', reason = NULL, tries = 0, not_before = $2, expires_at = $3
@@ -27,13 +35,13 @@ const RETRY: &str = "UPDATE deliveries SET state = 'pending', reason = NULL, tri
 
 const DECIDE: &str =
     "UPDATE deliveries SET state = $2, reason = $3, settled_at = $4, not_before = $4, crashes = 0
-     WHERE id = $1 AND state = 'held'";
+     WHERE id = $1 AND issue_id = $5 AND state = 'held'";
 const DECIDE_AGAIN: &str =
     "UPDATE deliveries SET state = 'pending', reason = NULL, not_before = $2, crashes = 0,
          expires_at = CASE WHEN expires_at > $3 THEN expires_at ELSE $3 END
-     WHERE id = $1 AND state = 'held'";
+     WHERE id = $1 AND issue_id = $4 AND state = 'held'";
 const CLEAR_DOUBT: &str = "UPDATE deliveries SET doubt = 0 WHERE id = $1 AND state = 'skipped'";
-const ISSUE_OF: &str = "SELECT issue_id FROM deliveries WHERE id = $1";
+const STATE_OF: &str = "SELECT state FROM deliveries WHERE id = $1 AND issue_id = $2";
 
 const PAUSE_SENDING: &str =
     "INSERT INTO settings (key, value) VALUES ('sending_paused', $1) ON CONFLICT (key) DO NOTHING";
@@ -45,6 +53,32 @@ pub(in crate::deliveries) async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sq
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
+}
+
+/// What is open of an issue has until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    expires_at: Timestamp,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(RENEW)
+        .bind(issue)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(drop))
+}
+
+/// What is open, but for what ends with a link of its own, has until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew_all(
+    tx: &mut Tx<'_>,
+    expires_at: Timestamp,
+) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(RENEW_ALL)
+        .bind(expires_at)
+        .execute(conn)
+        .await
+        .map(drop))
 }
 
 pub(in crate::deliveries) async fn cancel(
@@ -62,13 +96,26 @@ pub(in crate::deliveries) async fn cancel(
         .map(|done| done.rows_affected() == 1))
 }
 
-/// A finished issue sends again.
-pub(in crate::deliveries) async fn send_again(tx: &mut Tx<'_>, issue: IssueId) -> sqlx::Result<()> {
+/// A finished issue sends again; `false` for one that is neither finished nor being sent.
+pub(in crate::deliveries) async fn send_again(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+) -> sqlx::Result<bool> {
     write_db!(tx, |conn| sqlx::query(SEND_AGAIN)
         .bind(issue)
         .execute(conn)
         .await
-        .map(drop))
+        .map(|done| done.rows_affected() == 1))
+}
+
+pub(in crate::deliveries) async fn issue_state(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+) -> sqlx::Result<String> {
+    write_db!(tx, |conn| sqlx::query_scalar(ISSUE_STATE)
+        .bind(issue)
+        .fetch_one(conn)
+        .await)
 }
 
 pub(in crate::deliveries) async fn skip_of_subscription(
@@ -85,15 +132,17 @@ pub(in crate::deliveries) async fn skip_of_subscription(
         .await)
 }
 
-/// Failed rows of an issue behind `after`, in order.
-pub(in crate::deliveries) async fn failed(
+/// Rows of an issue that stand so, behind `after`, in order.
+pub(in crate::deliveries) async fn in_state(
     tx: &mut Tx<'_>,
     issue: IssueId,
+    state: State,
     after: DeliveryId,
     limit: i64,
 ) -> sqlx::Result<Vec<DeliveryId>> {
-    write_db!(tx, |conn| sqlx::query_scalar(FAILED)
+    write_db!(tx, |conn| sqlx::query_scalar(IN_STATE)
         .bind(issue)
+        .bind(state)
         .bind(after)
         .bind(limit)
         .fetch_all(conn)
@@ -126,11 +175,12 @@ pub(in crate::deliveries) async fn retry(
         .map(|done| done.rows_affected() == 1))
 }
 
-/// Decides a held row; `false` when it is not held.
+/// Decides a held row; `false` when it is not a held one of `issue`.
 pub(in crate::deliveries) async fn decide(
     tx: &mut Tx<'_>,
+    issue: IssueId,
     id: DeliveryId,
-    state: crate::deliveries::State,
+    state: State,
     reason: Option<Reason>,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
@@ -139,14 +189,16 @@ pub(in crate::deliveries) async fn decide(
         .bind(state)
         .bind(reason)
         .bind(now)
+        .bind(issue)
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
 }
 
-/// Lets a held row wait for its turn again; `false` when it is not held.
+/// Lets a held row wait for its turn again; `false` when it is not a held one of `issue`.
 pub(in crate::deliveries) async fn decide_again(
     tx: &mut Tx<'_>,
+    issue: IssueId,
     id: DeliveryId,
     now: Timestamp,
     expires_at: Timestamp,
@@ -155,6 +207,7 @@ pub(in crate::deliveries) async fn decide_again(
         .bind(id)
         .bind(now)
         .bind(expires_at)
+        .bind(issue)
         .execute(conn)
         .await
         .map(|done| done.rows_affected() == 1))
@@ -172,15 +225,17 @@ pub(in crate::deliveries) async fn clear_doubt(
         .map(drop))
 }
 
-pub(in crate::deliveries) async fn issue_of(
+/// How a delivery of `issue` stands; `None` where the issue has no such one.
+pub(in crate::deliveries) async fn state_of(
     tx: &mut Tx<'_>,
+    issue: IssueId,
     id: DeliveryId,
-) -> sqlx::Result<Option<IssueId>> {
-    let found: Option<Option<IssueId>> = write_db!(tx, |conn| sqlx::query_scalar(ISSUE_OF)
+) -> sqlx::Result<Option<State>> {
+    write_db!(tx, |conn| sqlx::query_scalar(STATE_OF)
         .bind(id)
+        .bind(issue)
         .fetch_optional(conn)
-        .await)?;
-    Ok(found.flatten())
+        .await)
 }
 
 pub(in crate::deliveries) async fn pause_sending(

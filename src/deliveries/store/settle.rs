@@ -79,8 +79,6 @@ const GIVE_BACK_POSTGRES: &str =
 const PAUSE_ISSUE: &str = "UPDATE issues SET paused_at = $2, pause_reason = $3
      WHERE id = $1 AND paused_at IS NULL AND state IN ('scheduled', 'preparing', 'sending')";
 
-const IS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries
-     WHERE id = $1 AND attempt = $2 AND state = 'failed' AND reason = 'expired')";
 const MOVED: &str = "SELECT d.subscription_id, d.given_from, i.cutoff_seq
      FROM deliveries AS d JOIN issues AS i ON i.id = d.issue_id
      WHERE d.id = $1 AND d.doubt = 0 AND d.given_from IS NOT NULL AND i.cutoff_seq IS NOT NULL";
@@ -145,19 +143,19 @@ impl GivenBack {
     }
 }
 
-/// Settles what was transmitted. A row may know better.
+/// Settles what was transmitted. Gives how many rows: one may know better.
 pub(in crate::deliveries) async fn settle(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<usize> {
     end(tx, (SETTLE_SQLITE, SETTLE_POSTGRES), settled).await
 }
 
-/// Settles what was never marked. A row may not be its claim's any more.
+/// Settles what was never marked. Gives how many rows: one may not be its claim's any more.
 pub(in crate::deliveries) async fn refuse(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<usize> {
     end(tx, (REFUSE_SQLITE, REFUSE_POSTGRES), settled).await
 }
 
@@ -165,30 +163,18 @@ async fn end(
     tx: &mut Tx<'_>,
     (sqlite, postgres): (&'static str, &'static str),
     settled: &[Settlement],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<usize> {
     if settled.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let rows: Vec<_> = settled.iter().map(EndRow::of).collect();
     let sql = tx.pick(sqlite, postgres);
-    write_db!(tx, |conn| sqlx::query(sql)
+    let ended = write_db!(tx, |conn| sqlx::query(sql)
         .bind(Json(&rows))
         .execute(conn)
         .await
-        .map(drop))
-}
-
-/// Whether a delivery was given up in this attempt because its time was over.
-pub(in crate::deliveries) async fn is_expired(
-    tx: &mut Tx<'_>,
-    id: DeliveryId,
-    attempt: i64,
-) -> sqlx::Result<bool> {
-    write_db!(tx, |conn| sqlx::query_scalar(IS_EXPIRED)
-        .bind(id)
-        .bind(attempt)
-        .fetch_one(conn)
-        .await)
+        .map(|done| done.rows_affected()))?;
+    Ok(usize::try_from(ended).unwrap_or(usize::MAX))
 }
 
 /// Puts back rows of which certainly nothing was transmitted in this attempt, marked or not.

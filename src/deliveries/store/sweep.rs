@@ -1,21 +1,42 @@
 //! What is done about rows whose worker died, whose time is over, or whose issue was cancelled.
 
+use std::time::Duration;
+
+use super::micros;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::id::{DeliveryId, IssueId};
 use crate::write_db;
 
 // `state IN (...)` repeats the index's predicate; without it SQLite reads the whole table.
-const TAKE_BACK_CLAIMED: &str = "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
+const TAKE_BACK_CLAIMED_SQLITE: &str = "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
          state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END,
          reason = CASE WHEN crashes >= 3 THEN 'crashed' ELSE reason END
      WHERE state IN ('claimed', 'transmitting') AND state = 'claimed'
-       AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = deliveries.owner AND w.heartbeat_at > $1)";
+       AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = deliveries.owner AND w.heartbeat_at > $1 - $2)";
+// What another sweeper has in hand, or a transaction whose process stands still, is left for the next sweep.
+const TAKE_BACK_CLAIMED_POSTGRES: &str =
+    "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
+         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END,
+         reason = CASE WHEN crashes >= 3 THEN 'crashed' ELSE reason END
+     WHERE id IN (SELECT d.id FROM deliveries AS d
+         WHERE d.state IN ('claimed', 'transmitting') AND d.state = 'claimed'
+           AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = d.owner
+               AND w.heartbeat_at > COALESCE($1, now()) - $2 * INTERVAL '1 microsecond')
+         FOR UPDATE OF d SKIP LOCKED)";
 
-const DOUBT_TRANSMITTING: &str =
+const DOUBT_TRANSMITTING_SQLITE: &str =
     "UPDATE deliveries SET state = 'in_doubt', doubt = doubt + 1, owner = NULL, lease_until = NULL,
-         settled_at = $1, not_before = CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END
+         settled_at = $1, not_before = $1 + CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END
      WHERE state IN ('claimed', 'transmitting') AND state = 'transmitting' AND lease_until < $1";
+const DOUBT_TRANSMITTING_POSTGRES: &str =
+    "UPDATE deliveries SET state = 'in_doubt', doubt = doubt + 1, owner = NULL, lease_until = NULL,
+         settled_at = COALESCE($1, now()), not_before = COALESCE($1, now())
+             + CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END * INTERVAL '1 microsecond'
+     WHERE id IN (SELECT d.id FROM deliveries AS d
+         WHERE d.state IN ('claimed', 'transmitting') AND d.state = 'transmitting'
+           AND d.lease_until < COALESCE($1, now())
+         FOR UPDATE OF d SKIP LOCKED)";
 
 const DECIDE_DOUBT: &str = "UPDATE deliveries SET
          state = CASE WHEN doubt <= 1 AND expires_at > $1 AND CASE WHEN issue_id IS NULL THEN $2 ELSE
@@ -26,14 +47,19 @@ const DECIDE_DOUBT: &str = "UPDATE deliveries SET
              THEN 'pending' ELSE 'held' END,
          reason = 'doubt', settled_at = $1
      WHERE state = 'in_doubt' AND not_before <= $1
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND NOT EXISTS (SELECT 1 FROM issues AS i
            WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.paused_at IS NOT NULL)";
 
+// What is paused is not given up, however long it is paused: resuming gives it the whole time again.
 const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
          state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
      WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
-         WHERE d.state = 'pending' AND d.expires_at <= $1 LIMIT $2)
+         WHERE d.state = 'pending' AND d.expires_at <= $1
+           AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+           AND NOT EXISTS (SELECT 1 FROM issues AS i WHERE i.id = d.issue_id AND i.paused_at IS NOT NULL)
+         LIMIT $2)
      RETURNING id";
 
 const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i
@@ -53,29 +79,33 @@ const FINISH: &str = "UPDATE issues SET state = 'finished', finished_at = $1
          WHERE d.issue_id = issues.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))
      RETURNING id";
 
-/// Claimed rows whose worker has given no sign of life since `alive_after` wait again; at the fourth time they are held.
+/// Claimed rows whose worker has given no sign of life for `lease` wait again; at the fourth time they are held.
 pub(in crate::deliveries) async fn take_back_claimed(
     tx: &mut Tx<'_>,
-    alive_after: Timestamp,
+    now: Option<Timestamp>,
+    lease: Duration,
 ) -> sqlx::Result<u64> {
-    write_db!(tx, |conn| sqlx::query(TAKE_BACK_CLAIMED)
-        .bind(alive_after)
+    let sql = tx.pick(TAKE_BACK_CLAIMED_SQLITE, TAKE_BACK_CLAIMED_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
+        .bind(now)
+        .bind(micros(lease))
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))
 }
 
-/// Transmissions whose lease is over are in doubt, digests until one instant, notices until another.
+/// Transmissions whose lease is over are in doubt: digests for one grace, notices for another.
 pub(in crate::deliveries) async fn doubt_transmitting(
     tx: &mut Tx<'_>,
-    now: Timestamp,
-    digests_until: Timestamp,
-    notices_until: Timestamp,
+    now: Option<Timestamp>,
+    digests: Duration,
+    notices: Duration,
 ) -> sqlx::Result<u64> {
-    write_db!(tx, |conn| sqlx::query(DOUBT_TRANSMITTING)
+    let sql = tx.pick(DOUBT_TRANSMITTING_SQLITE, DOUBT_TRANSMITTING_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
         .bind(now)
-        .bind(digests_until)
-        .bind(notices_until)
+        .bind(micros(digests))
+        .bind(micros(notices))
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))
@@ -95,7 +125,7 @@ pub(in crate::deliveries) async fn decide_doubt(
         .map(|done| done.rows_affected()))
 }
 
-/// Gives up waiting rows whose time is over, at most `limit`. Those in doubt are held.
+/// Gives up waiting rows whose time is over and that are not paused, at most `limit`. Those in doubt are held.
 pub(in crate::deliveries) async fn expire(
     tx: &mut Tx<'_>,
     now: Timestamp,

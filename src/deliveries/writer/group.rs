@@ -1,24 +1,30 @@
 //! The writer: groups of operations, each group one transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::one_mark::mark_or_skip;
+use super::one_mark::{One, mark_or_skip};
+use super::stops::Stops;
 use super::{MOST, Mark, Marked, Operation, Record};
-use crate::clock::Clock;
-use crate::db::{Db, Tx};
+use crate::clock::{Clock, Deadline};
+use crate::db::{Db, Tx, lost_a_race};
+use crate::deliveries::brakes;
 use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
+use crate::id::{IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
 const STORE_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How often a transaction is repeated that lost a race against others. It may lose again; not for ever.
+const RACES: u32 = 5;
 
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -27,6 +33,7 @@ pub(super) struct Writer {
     pub(super) leases: Leases,
     /// Results that could not be stored yet.
     pub(super) unstored: Arc<AtomicUsize>,
+    pub(super) stops: Arc<Stops>,
 }
 
 /// What one transaction writes.
@@ -42,10 +49,10 @@ struct Group {
 /// Why nothing of a group was written.
 #[derive(Debug, thiserror::Error)]
 enum Undone {
-    /// Something stands in the way of one of its marks, which is a matter of that one alone. Asking for each row's answer
+    /// Something stands in the way of one of its rows, which is a matter of that one alone. Asking for each row's answer
     /// would cost all groups more than this costs the few.
-    #[error("one of the group may not be sent")]
-    NotMarked,
+    #[error("one of the group is not what it was")]
+    NotAll,
     #[error(transparent)]
     Db(#[from] sqlx::Error),
 }
@@ -76,14 +83,14 @@ impl Writer {
         for operation in &operations {
             group.add(operation.record.as_ref(), operation.mark.as_ref());
         }
-        let times = self.times();
+        let (times, fence) = self.times();
         match self.commit(group, times).await {
             Ok(()) => {
                 for operation in operations {
-                    self.answer(operation, times);
+                    self.answer(operation, fence);
                 }
             }
-            // one of them, or all: each by itself finds out
+            // One of them, or all, or only the answer of the COMMIT was lost: each by itself finds out.
             Err(_) => {
                 for operation in operations {
                     tokio::spawn(self.clone().write_alone(operation));
@@ -93,12 +100,11 @@ impl Writer {
     }
 
     /// Answers an operation whose group is stored.
-    fn answer(&self, operation: Operation, times: Times) {
+    fn answer(&self, operation: Operation, fence: Deadline) {
         match operation.mark {
             None => send(operation.answer, Ok(Marked::No)),
             Some(mark) if mark.row().is_some() => {
-                let until = times.lease_until;
-                send(operation.answer, Ok(Marked::Yes { until }));
+                send(operation.answer, Ok(Marked::Yes { fence }));
             }
             Some(mark) => {
                 tokio::spawn(self.clone().mark_alone(mark, operation.answer));
@@ -107,13 +113,30 @@ impl Writer {
     }
 
     async fn mark_alone(self, mark: Mark, answer: oneshot::Sender<sqlx::Result<Marked>>) {
-        let times = self.times();
-        let marked = self
-            .db
-            .write(move |tx| {
-                Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
-            })
-            .await;
+        let issue = mark.ready.claimed.issue_id;
+        let mut races = 0;
+        let marked = loop {
+            let (times, fence) = self.times();
+            let mark = mark.clone();
+            let marked = self
+                .db
+                .write(move |tx| {
+                    Box::pin(async move { mark_or_skip(tx, &mark.ready, &mark.relay, times).await })
+                })
+                .await;
+            match marked {
+                Err(error) if races < RACES && lost_a_race(&error) => races += 1,
+                Ok(One::Marked) => break Ok(Marked::Yes { fence }),
+                Ok(One::NotMarked) => break Ok(Marked::No),
+                Ok(One::IssueWaits) => {
+                    if let Some(issue) = issue {
+                        self.stops.stop(issue);
+                    }
+                    break Ok(Marked::No);
+                }
+                Err(error) => break Err(error),
+            }
+        };
         send(answer, marked);
     }
 
@@ -138,7 +161,8 @@ impl Writer {
         loop {
             let mut group = Group::default();
             group.add(Some(&record), None);
-            let Err(error) = self.commit(group, self.times()).await else {
+            let (times, _fence) = self.times();
+            let Err(error) = self.commit(group, times).await else {
                 return;
             };
             if counted.is_none() {
@@ -150,19 +174,56 @@ impl Writer {
         }
     }
 
+    /// A group that lost a race against other transactions is written again.
     async fn commit(&self, group: Group, times: Times) -> Result<(), Undone> {
-        self.db
-            .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
-            .await
+        let suspects = group.suspects();
+        let paused = group.paused();
+        let now = times.now;
+        self.written(group, times).await?;
+        for issue in paused {
+            self.stops.stop(issue);
+        }
+        // before anything else is marked: what leaves after a brake's commit is what is on the wire already
+        for (issue, worker) in suspects {
+            match brakes::check(&self.db, issue, worker, now).await {
+                Ok(true) => self.stops.stop(issue),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "The brakes cannot be looked at; the sweeper does it");
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn times(&self) -> Times {
-        let now = self.clock.now();
-        Times {
-            now,
-            lease_until: now + self.leases.transmission,
-            alive_after: now - self.leases.own_worker_lease(),
+    async fn written(&self, group: Group, times: Times) -> Result<(), Undone> {
+        let group = Arc::new(group);
+        let mut races = 0;
+        loop {
+            let group = group.clone();
+            let committed = self
+                .db
+                .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
+                .await;
+            match committed {
+                Err(Undone::Db(error)) if races < RACES && lost_a_race(&error) => races += 1,
+                committed => return committed,
+            }
         }
+    }
+
+    /// The times of a transaction that is about to begin, and the end of the leases that it gives.
+    fn times(&self) -> (Times, Deadline) {
+        let lease = self.leases.own_transmission_lease();
+        let fence = Deadline::after(&*self.clock, lease);
+        let now = self.clock.now();
+        let times = Times {
+            now,
+            by_lease: self.leases.now(now),
+            transmission: self.leases.transmission,
+            sign_of_life: self.leases.own_worker_lease(),
+        };
+        (times, fence)
     }
 }
 
@@ -185,15 +246,48 @@ impl Group {
             pause(tx, settlement).await?;
         }
         mark::lock(tx, &self.marks).await?;
-        settle::settle(tx, &self.settlements).await?;
-        settle::refuse(tx, &self.refusals).await?;
+        let settled = settle::settle(tx, &self.settlements).await?;
+        let refused = settle::refuse(tx, &self.refusals).await?;
         settle::give_back(tx, &self.given_back).await?;
-        self.put_back_expired(tx).await?;
-        if mark::mark_all(tx, &self.marks, times).await? == self.marks.len() {
-            Ok(())
-        } else {
-            Err(Undone::NotMarked)
+        let ends = || self.settlements.iter().chain(&self.refusals);
+        let ended = settled + refused == ends().count();
+        if !ended && !self.is_one() {
+            return Err(Undone::NotAll);
         }
+        if ended {
+            self.put_back_expired(tx).await?;
+        }
+        if mark::mark_all(tx, &self.marks, times).await? < self.marks.len() {
+            return Err(Undone::NotAll);
+        }
+        if ended {
+            brakes::record(tx, ends()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is one operation's record and nothing else. That a row knows better is an answer then.
+    fn is_one(&self) -> bool {
+        let records = self.settlements.len() + self.refusals.len() + self.given_back.len();
+        records == 1 && self.marks.is_empty()
+    }
+
+    /// Issues that it pauses.
+    fn paused(&self) -> BTreeSet<IssueId> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
+            .collect()
+    }
+
+    /// Issues whose answers may pull a brake, and who heard them.
+    fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
+        let all = self.settlements.iter().chain(&self.refusals);
+        all.filter_map(|settlement| {
+            let answer = settlement.answer.as_ref()?;
+            let suspect = (answer.issue, settlement.owner);
+            answer.said.is_bad().then_some(suspect)
+        })
+        .collect()
     }
 
     async fn put_back_expired(&self, tx: &mut Tx<'_>) -> sqlx::Result<()> {
@@ -202,9 +296,7 @@ impl Group {
         };
         let all = self.settlements.iter().chain(&self.refusals);
         for settlement in all.filter(expired) {
-            if settle::is_expired(tx, settlement.id, settlement.attempt).await? {
-                settle::put_back(tx, settlement.id).await?;
-            }
+            settle::put_back(tx, settlement.id).await?;
         }
         Ok(())
     }

@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::stops::Stops;
 use super::Leases;
 use super::claim::Ready;
 use super::settlement::Settlement;
 use super::store::settle::GivenBack;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Deadline, Timestamp};
 use crate::db::Db;
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, IssueId};
 
 mod group;
 mod one_mark;
+mod stops;
 
 /// How long a relay may wait between its 354 and the message, for the mark's commit.
 pub const MARK_DEADLINE: Duration = Duration::from_secs(30);
@@ -34,8 +36,8 @@ const MOST: usize = 256;
 pub enum Marked {
     /// It is durable: the message may be written until then.
     Yes {
-        /// The end of the transmission's lease.
-        until: Timestamp,
+        /// The end of the transmission's lease, a little early.
+        fence: Deadline,
     },
     /// It was not made. The row is skipped or waits again; close without the dot.
     No,
@@ -46,6 +48,7 @@ pub enum Marked {
 pub struct Ledger {
     operations: mpsc::Sender<Operation>,
     unstored: Arc<AtomicUsize>,
+    stops: Arc<Stops>,
 }
 
 /// What one connection wants written at one time.
@@ -89,23 +92,36 @@ impl Ledger {
     /// A ledger in `db`, with its writer.
     pub fn new(db: Db, clock: Arc<dyn Clock>, leases: Leases) -> Self {
         let unstored = Arc::<AtomicUsize>::default();
+        let stops = Arc::<Stops>::default();
         let (operations, gathered) = mpsc::channel(MOST);
         let writer = group::Writer {
             db,
             clock,
             leases,
             unstored: unstored.clone(),
+            stops: stops.clone(),
         };
         tokio::spawn(writer.run(gathered));
         Self {
             operations,
             unstored,
+            stops,
         }
     }
 
     /// Whether every result so far is stored.
     pub fn is_healthy(&self) -> bool {
         self.unstored.load(Ordering::SeqCst) == 0
+    }
+
+    /// A number for a claim that is about to begin, for [`Ledger::is_stopped`].
+    pub fn ticket(&self) -> u64 {
+        self.stops.ticket()
+    }
+
+    /// Whether the issue was found paused after that claim began: then what was claimed is given back.
+    pub fn is_stopped(&self, issue: IssueId, ticket: u64) -> bool {
+        self.stops.is_stopped(issue, ticket)
     }
 
     /// Settles one delivery and marks the next, under one commit: from it on the next may be transmitted over `relay`.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Marked;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::claim::Ready;
@@ -15,12 +14,24 @@ use crate::deliveries::{Kind, Reason};
 /// How long a notice waits that may not be sent as what it was claimed.
 const NOTICE_AGAIN: Duration = Duration::from_secs(5);
 
+/// What became of one mark.
+pub(super) enum One {
+    /// It was made.
+    Marked,
+    /// It was not, for a reason of its own row.
+    NotMarked,
+    /// It was not, and nothing of its issue will be for now.
+    IssueWaits,
+}
+
 /// Why a mark was not made.
 enum WhyNot {
     /// The row ends.
     Skip(Reason),
     /// The row waits: what stands in the way may go.
     Wait,
+    /// Its whole issue waits: it is paused.
+    IssueWaits,
 }
 
 /// Marks, or skips, or lets wait.
@@ -29,18 +40,20 @@ pub(super) async fn mark_or_skip(
     ready: &Ready,
     relay: &str,
     times: Times,
-) -> sqlx::Result<Marked> {
+) -> sqlx::Result<One> {
     let claimed = &ready.claimed;
     let why_not = match forbids(tx, ready, times.now).await? {
         None if mark::mark(tx, claimed, relay, times).await? => {
-            return Ok(Marked::Yes {
-                until: times.lease_until,
-            });
+            return Ok(One::Marked);
         }
         None => WhyNot::Wait,
         Some(why_not) => why_not,
     };
     match why_not {
+        WhyNot::IssueWaits => {
+            settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            return Ok(One::IssueWaits);
+        }
         WhyNot::Wait => {
             // A notice is decided about anew at its next claim, which may come to the same: not at once.
             let wait = match claimed.issue_id {
@@ -54,12 +67,15 @@ pub(super) async fn mark_or_skip(
         }
         WhyNot::Skip(reason) => {
             let skipped = claim::skip(tx, claimed, reason, times.now).await?;
-            if skipped && matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
+            if !skipped {
+                // Marked by a commit whose answer was lost, or not this claim's any more: the next claim skips it.
+                settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            } else if matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
                 settle::put_back(tx, claimed.id).await?;
             }
         }
     }
-    Ok(Marked::No)
+    Ok(One::NotMarked)
 }
 
 /// Looks once more at all that may have changed since the claim. Locks in the order that everybody keeps: issue,
@@ -72,7 +88,7 @@ async fn forbids(tx: &mut Tx<'_>, ready: &Ready, now: Timestamp) -> sqlx::Result
             Some((state, _)) if state == "cancelled" => {
                 return Ok(Some(WhyNot::Skip(Reason::Cancelled)));
             }
-            Some(_) | None => return Ok(Some(WhyNot::Wait)),
+            Some(_) | None => return Ok(Some(WhyNot::IssueWaits)),
         }
     }
     let needs_subscription = match claimed.kind {

@@ -8,9 +8,8 @@ use crate::id::{ArticleId, NewsletterId, TopicId};
 use crate::{read_db, write_db};
 
 const BY_ID: &str = "SELECT * FROM articles WHERE id = $1";
-const NEWEST: &str =
-    "SELECT * FROM articles WHERE newsletter_id = $1 AND (first_seen_at, id) < ($2, $3)
-     ORDER BY first_seen_at DESC, id DESC LIMIT $4";
+const NEWEST: &str = "SELECT * FROM articles WHERE newsletter_id = $1 AND (state = $2 OR $2 = '')
+     ORDER BY first_seen_at DESC, id DESC LIMIT $3";
 const READY_AFTER: &str = "SELECT * FROM articles
      WHERE newsletter_id = $1 AND seq > $2 AND seq <= $3 AND state = 'ready' ORDER BY seq";
 const NEWEST_SEQ: &str = "SELECT last_seq FROM newsletters WHERE id = $1";
@@ -68,21 +67,16 @@ pub async fn article(db: &Db, id: ArticleId) -> sqlx::Result<Option<Article>> {
         .await)
 }
 
-/// At most `limit` articles of a newsletter, the newest seen first, from behind `before` on.
+/// At most `limit` articles of a newsletter, the newest seen first; where a state is named, only those that stand so.
 pub async fn articles(
     db: &Db,
     newsletter_id: NewsletterId,
-    before: Option<(Timestamp, ArticleId)>,
+    state: Option<ArticleState>,
     limit: i64,
 ) -> sqlx::Result<Vec<Article>> {
-    let (at, id) = before.unwrap_or((
-        Timestamp::from_micros(253_402_300_799_000_000),
-        uuid::Uuid::max().into(),
-    ));
     read_db!(db, |conn| sqlx::query_as(NEWEST)
         .bind(newsletter_id)
-        .bind(at)
-        .bind(id)
+        .bind(state.map_or("", ArticleState::as_str))
         .bind(limit)
         .fetch_all(conn)
         .await)

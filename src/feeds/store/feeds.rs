@@ -9,8 +9,13 @@ use crate::{read_db, write_db};
 const BY_ID: &str = "SELECT * FROM feeds WHERE id = $1";
 const OF_NEWSLETTER: &str = "SELECT * FROM feeds WHERE newsletter_id = $1 ORDER BY created_at, id";
 const TO_POLL: &str = "SELECT id FROM feeds WHERE NOT paused AND next_poll_at <= $1 ORDER BY next_poll_at, id LIMIT $2";
-const CLAIM: &str = "UPDATE feeds SET next_poll_at = $2
-     WHERE id = $1 AND NOT paused AND next_poll_at <= $3 RETURNING *";
+const CLAIM: &str = "UPDATE feeds SET next_poll_at = $2, reading_until = $2
+     WHERE id = $1 AND NOT paused AND next_poll_at <= $3 AND (reading_until IS NULL OR reading_until <= $4)
+       AND (last_polled_at IS NULL OR last_polled_at <= $5)
+     RETURNING *";
+const IS_BEING_READ: &str =
+    "SELECT EXISTS (SELECT 1 FROM feeds WHERE id = $1 AND NOT paused AND reading_until > $2)";
+const LEAVE: &str = "UPDATE feeds SET reading_until = NULL WHERE id = $1";
 const INSERT: &str = "INSERT INTO feeds (id, newsletter_id, url, next_poll_at, poll_interval, cool_off, failures, paused,
          moved_seen, created_at)
      VALUES ($1, $2, $3, $4, $5, $6, 0, $7, 0, $4) ON CONFLICT (newsletter_id, url) DO NOTHING";
@@ -18,10 +23,10 @@ const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM feeds WHERE newsletter_id = $1
 // the address that was asked stands in WHERE: an operator may have changed it meanwhile
 const RECORD: &str = "UPDATE feeds SET url = $2, title = $3, etag = $4, last_modified = $5, body_hash = $6, moved_to = $7,
          moved_seen = $8, next_poll_at = $9, last_status = $10, last_polled_at = $11, activated_at = $12, failures = 0,
-         last_error = NULL
+         last_error = NULL, reading_until = NULL
      WHERE id = $1 AND url = $13";
 const FAIL: &str = "UPDATE feeds SET failures = failures + 1, last_error = $2, last_status = $3, last_polled_at = $4,
-         next_poll_at = $5
+         next_poll_at = $5, reading_until = NULL
      WHERE id = $1 AND url = $6";
 const PAUSE: &str = "UPDATE feeds SET paused = $2, paused_reason = $3 WHERE id = $1 AND NOT paused";
 const RESUME: &str =
@@ -57,19 +62,49 @@ pub(crate) async fn feeds_to_poll(
         .await)
 }
 
-/// Takes a feed that is due by `due_by`, so that others leave it alone until `until`. `None` when it is not due or paused.
-pub(crate) async fn claim(
-    tx: &mut Tx<'_>,
-    id: FeedId,
-    until: Timestamp,
-    due_by: Timestamp,
-) -> sqlx::Result<Option<Feed>> {
+/// Which feed is taken, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// Which.
+    pub(crate) id: FeedId,
+    /// The time.
+    pub(crate) now: Timestamp,
+    /// Others leave it alone until then.
+    pub(crate) until: Timestamp,
+    /// It must be due by then.
+    pub(crate) due_by: Timestamp,
+    /// It must not have been read after that.
+    pub(crate) unread_since: Timestamp,
+}
+
+/// Takes a feed. `None` when it is not due, paused, or somebody else is reading it.
+pub(crate) async fn claim(tx: &mut Tx<'_>, claim: Claim) -> sqlx::Result<Option<Feed>> {
     write_db!(tx, |conn| sqlx::query_as(CLAIM)
-        .bind(id)
-        .bind(until)
-        .bind(due_by)
+        .bind(claim.id)
+        .bind(claim.until)
+        .bind(claim.due_by)
+        .bind(claim.now)
+        .bind(claim.unread_since)
         .fetch_optional(conn)
         .await)
+}
+
+/// Whether somebody is reading it.
+pub(crate) async fn is_being_read(db: &Db, id: FeedId, now: Timestamp) -> sqlx::Result<bool> {
+    read_db!(db, |conn| sqlx::query_scalar(IS_BEING_READ)
+        .bind(id)
+        .bind(now)
+        .fetch_one(conn)
+        .await)
+}
+
+/// Gives back a feed that was taken and of which nothing is recorded.
+pub(crate) async fn leave(tx: &mut Tx<'_>, id: FeedId) -> sqlx::Result<()> {
+    write_db!(tx, |conn| sqlx::query(LEAVE)
+        .bind(id)
+        .execute(conn)
+        .await
+        .map(drop))
 }
 
 /// The feed with this id, as the transaction sees it.

@@ -10,7 +10,11 @@ pub(crate) use articles::{
     release_one, take_seqs,
 };
 pub use articles::{article, articles, dismiss, hold, newest_seq, ready_after, topics_of};
-pub(crate) use feeds::{claim, fail, feed_in, feeds_to_poll, insert_feed, record, url_is_taken};
+pub(crate) use feeds::{
+    Claim, claim, fail, feed_in, feeds_to_poll, insert_feed, is_being_read, leave, record,
+    url_is_taken,
+};
 pub use feeds::{feed, feeds_of, pause, resume};
 pub(crate) use keys::{Found, add_key, matches, move_key};
-pub(crate) use topics::{insert_rule, rules_of, topics_by_slug};
+pub use topics::list_rules;
+pub(crate) use topics::{delete_rule, insert_rule, rules_of, topics_by_slug};

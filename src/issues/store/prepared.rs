@@ -4,31 +4,31 @@ use sqlx::types::Json;
 
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
+use crate::deliveries::State;
 use crate::id::{DeliveryId, IssueId, NewsletterId, SubscriptionId, VariantId};
 use crate::issues::IssueState;
 use crate::issues::due::Move;
 use crate::issues::render::Variant;
-use crate::newsletters::{Cadence, Cadences};
+use crate::issues::unsent::Unsent;
+use crate::newsletters::Cadence;
 use crate::{read_db, write_db};
 
-const UNSENT: &str = "SELECT id, cadences, state FROM issues
+const UNSENT_ISSUES: &str = "SELECT id, state FROM issues
      WHERE newsletter_id = $1 AND id <> $2 AND state IN ('sending', 'cancelled', 'failed')
        AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.issue_id = issues.id
            AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))";
-const SUPERSEDE: &str = "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $4
-     WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3 AND state = 'pending' AND doubt = 0
-     RETURNING subscription_id, given_from";
+const UNSENT: &str = "SELECT id, subscription_id, state, doubt, given_from FROM deliveries
+     WHERE issue_id = $1 AND subscription_id >= $2 AND subscription_id <= $3
+       AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
+const TAKEN_OVER: &str = "WITH taken_over (id) AS (";
+const SUPERSEDE: &str =
+    ") UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = ";
 // of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
-const SUPERSEDE_ENDED: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $4, owner = NULL
-     WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3
-       AND state IN ('pending', 'claimed') AND doubt = 0
+const SUPERSEDE_UNCLAIMED: &str = " FROM taken_over
+     WHERE deliveries.id = taken_over.id AND state = 'pending' AND doubt = 0 RETURNING subscription_id, given_from";
+const SUPERSEDE_ENDED: &str = ", owner = NULL FROM taken_over
+     WHERE deliveries.id = taken_over.id AND state IN ('pending', 'claimed') AND doubt = 0
      RETURNING subscription_id, given_from";
-// a worker that is none: nobody else writes this row
-const COUNT_SKIPPED: &str = "INSERT INTO issue_counts (issue_id, worker_id, sent, failed, skipped, deferred,
-         in_doubt, held)
-     VALUES ($1, $2, 0, 0, $3, 0, 0, 0)
-     ON CONFLICT (issue_id, worker_id) DO UPDATE SET skipped = issue_counts.skipped + excluded.skipped";
 const VARIANT_ID: &str = "SELECT id FROM variants WHERE issue_id = $1 AND key = $2";
 const INSERT_VARIANT: &str =
     "INSERT INTO variants (id, issue_id, key, locale, article_ids, subject, message, bytes, recipients)
@@ -77,6 +77,12 @@ const PUT_BACK_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_from
 const ADVANCE: &str = "UPDATE issues SET prepared_to = $3, candidates = candidates + $4, queued = queued + $5,
          excluded = excluded + $6
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+const STANDS_AT_SQLITE: &str = "SELECT id FROM issues
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
+// SHARE: the next chunk waits until this is committed
+const STANDS_AT_POSTGRES: &str = "SELECT id FROM issues
+     WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2
+     FOR SHARE";
 // the subject that most readers got stands for the issue
 const FINISH: &str = "UPDATE issues SET prepared_at = $3, subject = COALESCE(subject,
          (SELECT variants.subject FROM variants WHERE variants.issue_id = issues.id
@@ -132,68 +138,82 @@ pub struct VariantRow {
     pub recipients: i64,
 }
 
-/// Issues of the newsletter with mails that are to be taken over: those that are being sent and whose cadences
-/// `cadences` includes, and those that were cancelled or failed and of which not everything is put back yet.
-pub(in crate::issues) async fn superseded_issues(
+/// Other issues of the newsletter with mails that have not come to their end, and how they stand: those that are
+/// being sent, and those that were cancelled or failed and of which not everything is put back yet.
+pub(in crate::issues) async fn unsent_issues(
     db: &Db,
     newsletter: NewsletterId,
-    by: IssueId,
-    cadences: Cadences,
+    besides: IssueId,
 ) -> sqlx::Result<Vec<(IssueId, IssueState)>> {
-    let rows: Vec<(IssueId, Json<Cadences>, IssueState)> =
-        read_db!(db, |conn| sqlx::query_as(UNSENT)
-            .bind(newsletter)
-            .bind(by)
-            .fetch_all(conn)
-            .await?);
-    let taken_over = rows
-        .into_iter()
-        .filter(|(_, older, state)| !state.is_open() || cadences.includes(older.0));
-    Ok(taken_over.map(|(id, _, state)| (id, state)).collect())
+    read_db!(db, |conn| sqlx::query_as(UNSENT_ISSUES)
+        .bind(newsletter)
+        .bind(besides)
+        .fetch_all(conn)
+        .await)
 }
 
-/// Skips the unsent deliveries of `issue`, which stands at `state`, to readers in `(after, last]` and puts their
-/// interests back. How many.
+/// The mails of `issue` to readers from `first` to `last` that have not come to their end.
+pub(in crate::issues) async fn unsent(
+    db: &Db,
+    issue: IssueId,
+    (first, last): (SubscriptionId, SubscriptionId),
+) -> sqlx::Result<Vec<Unsent>> {
+    type Row = (
+        DeliveryId,
+        SubscriptionId,
+        State,
+        i64,
+        Option<Json<Vec<Move>>>,
+    );
+    let rows: Vec<Row> = read_db!(db, |conn| sqlx::query_as(UNSENT)
+        .bind(issue)
+        .bind(first)
+        .bind(last)
+        .fetch_all(conn)
+        .await?);
+    let unsent = |(id, subscription, state, doubt, given_from): Row| Unsent {
+        id,
+        subscription,
+        state,
+        doubt,
+        given_from: given_from.map_or_else(Vec::new, |moves| moves.0),
+    };
+    Ok(rows.into_iter().map(unsent).collect())
+}
+
+/// Skips these deliveries of an issue that stands at `state`, where they are still unsent, and puts their interests
+/// back. Whose they were.
 pub(in crate::issues) async fn supersede(
     tx: &mut Tx<'_>,
-    (issue, state): (IssueId, IssueState),
-    after: SubscriptionId,
-    last: SubscriptionId,
+    state: IssueState,
+    deliveries: &[DeliveryId],
     now: Timestamp,
-) -> sqlx::Result<usize> {
-    let sql = if state.is_open() {
-        SUPERSEDE
+) -> sqlx::Result<Vec<SubscriptionId>> {
+    let condition = if state.is_open() {
+        SUPERSEDE_UNCLAIMED
     } else {
         SUPERSEDE_ENDED
     };
-    let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
-        write_db!(tx, |conn| sqlx::query_as(sql)
-            .bind(issue)
-            .bind(after)
-            .bind(last)
-            .bind(now)
-            .fetch_all(conn)
-            .await?);
-    if rows.is_empty() {
-        return Ok(0);
+    let mut skipped = Vec::new();
+    let mut moves: Vec<(SubscriptionId, Move)> = Vec::new();
+    for ids in deliveries.chunks(ROWS) {
+        let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> = write_db!(tx, |conn| {
+            let mut update = QueryBuilder::new(TAKEN_OVER);
+            update.push_values(ids, |mut row, id| {
+                row.push_bind(*id);
+            });
+            update.push(SUPERSEDE).push_bind(now).push(condition);
+            let query = update.build_query_as().persistent(false);
+            query.fetch_all(conn).await?
+        });
+        skipped.extend(rows.iter().map(|(subscription, _)| *subscription));
+        for (subscription, given_from) in rows {
+            let given_from = given_from.map_or_else(Vec::new, |given_from| given_from.0);
+            moves.extend(given_from.into_iter().map(|moved| (subscription, moved)));
+        }
     }
-    let moves: Vec<(SubscriptionId, Move)> = rows
-        .iter()
-        .filter_map(|(subscription, moves)| Some((*subscription, &moves.as_ref()?.0)))
-        .flat_map(|(subscription, moves)| {
-            moves.iter().map(move |moved| (subscription, moved.clone()))
-        })
-        .collect();
     put_back(tx, &moves).await?;
-    let skipped = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    write_db!(tx, |conn| sqlx::query(COUNT_SKIPPED)
-        .bind(issue)
-        .bind(uuid::Uuid::nil())
-        .bind(skipped)
-        .execute(conn)
-        .await
-        .map(drop))?;
-    Ok(rows.len())
+    Ok(skipped)
 }
 
 /// Puts interests back to where they stood before a delivery that was never sent, where nothing has moved them since.
@@ -315,7 +335,7 @@ pub struct ChunkCounts {
     pub candidates: i64,
     /// Deliveries made.
     pub queued: i64,
-    /// Readers it had nothing for, or who are paused.
+    /// Readers it had nothing for, who are paused, or who wait for the end of an older mail.
     pub excluded: i64,
 }
 
@@ -338,6 +358,21 @@ pub(in crate::issues) async fn advance(
         .await?
         .rows_affected());
     Ok(rows == 1)
+}
+
+/// Whether nobody has taken the issue further than `prepared_to`; it stays there until the transaction ends.
+pub(in crate::issues) async fn stands_at(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    prepared_to: Option<SubscriptionId>,
+) -> sqlx::Result<bool> {
+    let sql = tx.pick(STANDS_AT_SQLITE, STANDS_AT_POSTGRES);
+    let found: Option<IssueId> = write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(issue)
+        .bind(prepared_to)
+        .fetch_optional(conn)
+        .await)?;
+    Ok(found.is_some())
 }
 
 /// Records that everybody was looked at; `false` as [`advance`].

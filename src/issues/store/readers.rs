@@ -15,13 +15,13 @@ const PAGE: &str = "SELECT subscriptions.id, subscribers.email, subscribers.loca
 const INTERESTS: &str = "SELECT interests.subscription_id, interests.topic_id, interests.start_seq,
          interests.cadence, interests.given_seq
      FROM interests JOIN subscriptions ON subscriptions.id = interests.subscription_id
-     WHERE subscriptions.newsletter_id = $1 AND subscriptions.id > $2 AND subscriptions.id <= $3
+     WHERE subscriptions.newsletter_id = $1 AND subscriptions.id >= $2 AND subscriptions.id <= $3
        AND subscriptions.state = 'active'
      ORDER BY interests.subscription_id, interests.topic_id, interests.start_seq";
 
 /// The ids of the next `limit` active readers after `after`, and who they are.
 ///
-/// Interests are empty: they are read by [`with_interests`] after what precedes it.
+/// Interests are empty: [`with_interests`] reads them, and reads them again where something moved them.
 pub(in crate::issues) async fn page(
     db: &Db,
     newsletter: NewsletterId,
@@ -40,6 +40,7 @@ pub(in crate::issues) async fn page(
         email,
         locale,
         paused_until,
+        waits: false,
         interests: Vec::new(),
     };
     Ok(rows.into_iter().map(reader).collect())
@@ -49,16 +50,16 @@ pub(in crate::issues) async fn page(
 pub(in crate::issues) async fn with_interests(
     db: &Db,
     newsletter: NewsletterId,
-    after: SubscriptionId,
     readers: &mut [Reader],
 ) -> sqlx::Result<()> {
     type Row = (SubscriptionId, TopicId, i64, Cadence, i64);
-    let Some(last) = readers.last().map(|reader| reader.subscription) else {
+    let (Some(first), Some(last)) = (readers.first(), readers.last()) else {
         return Ok(());
     };
+    let (first, last) = (first.subscription, last.subscription);
     let rows: Vec<Row> = read_db!(db, |conn| sqlx::query_as(INTERESTS)
         .bind(newsletter)
-        .bind(after)
+        .bind(first)
         .bind(last)
         .fetch_all(conn)
         .await?);

@@ -98,3 +98,25 @@ async fn without_an_envelope_nothing_is_transmitted() {
     assert!(!connection.is_ready());
     relay.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn k5_past_its_fence_a_message_is_broken_off_before_its_dot() {
+    let (ours, theirs) = duplex(256);
+    // the pipe holds a part of the message, and takes the rest a minute later
+    let relay = tokio::spawn(relay(theirs, false, Duration::from_mins(1), ""));
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let (envelope, wire) = message();
+    connection.envelope(&envelope).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    connection.set_fence(Box::new(move || begun.elapsed().as_secs() >= 30));
+    let Outcome::Failed(failure) = connection.transmit(&wire, None).await else {
+        panic!("nobody accepted it");
+    };
+    assert_eq!(
+        (failure.phase, &failure.cause),
+        (Phase::Body, &Cause::Fenced)
+    );
+    assert_eq!(failure.verdict(), Verdict::NotSent);
+    drop(connection);
+    relay.await.unwrap();
+}

@@ -80,8 +80,8 @@ pub(in crate::subscribers) async fn consent_of(
 
 const DELIVERIES: &str = "
     SELECT deliveries.id, deliveries.kind, deliveries.state, issues.number AS issue, variants.subject,
-        deliveries.created_at, deliveries.not_before, deliveries.settled_at, deliveries.tries, deliveries.reply_code,
-        deliveries.reply_text, deliveries.reason
+        deliveries.created_at, deliveries.not_before, deliveries.settled_at, deliveries.tries, deliveries.doubt,
+        deliveries.reply_code, deliveries.reply_text, deliveries.reason
     FROM deliveries
     LEFT JOIN issues ON issues.id = deliveries.issue_id
     LEFT JOIN variants ON variants.id = deliveries.variant_id

@@ -10,7 +10,8 @@ use super::auth::{self, unavailable};
 use super::{BODY_BYTES, repeat};
 use crate::accounts::Scope;
 use crate::app::App;
-use crate::id::IssueId;
+use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, Unread, catch_up};
+use crate::id::{FeedId, IssueId};
 use crate::issues::compose::{self, ComposeError, Created};
 use crate::issues::manual::ManualIssue;
 use crate::newsletters::{Cadence, Newsletter};
@@ -43,9 +44,23 @@ pub(super) struct PostedIssue {
     state: &'static str,
     /// Whether it goes to the readers by itself.
     send: bool,
+    /// Feeds that could not be read now: it goes without what is new there.
+    feeds_not_read: Vec<FeedNotRead>,
+}
+
+/// A feed that an issue goes without.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub(super) struct FeedNotRead {
+    /// The feed.
+    #[schema(value_type = String, format = Uuid)]
+    id: FeedId,
+    /// Why.
+    reason: String,
 }
 
 /// Compose an issue, and send it
+///
+/// The newsletter's feeds are read first, for 20 seconds and half of `server.request_timeout` at most.
 ///
 /// Scope: `issues:write`; with `"send": true` `issues:send` too, and an `Idempotency-Key`.
 #[utoipa::path(
@@ -108,6 +123,12 @@ async fn make(
         subject: asked.subject,
         intro: asked.intro,
     };
+    // the answer must still come in time
+    let within = BEFORE_ISSUE.min(app.config.server.request_timeout / 2);
+    let unread = catch_up(app, newsletter.id, within)
+        .await
+        .map_err(unavailable)?;
+    let feeds_not_read = unread.into_iter().map(FeedNotRead::from).collect();
     let created = compose::create_manual(app, manual.issue(app, newsletter, send))
         .await
         .map_err(refused)?;
@@ -118,6 +139,7 @@ async fn make(
                 id: Some(id),
                 state: "scheduled",
                 send,
+                feeds_not_read,
             },
         ),
         Created::NothingNew => (
@@ -126,11 +148,21 @@ async fn make(
                 id: None,
                 state: "nothing_new",
                 send,
+                feeds_not_read,
             },
         ),
     };
     let body = serde_json::to_string(&posted).map_err(|error| AppError::Internal(error.into()))?;
     Ok((status, body))
+}
+
+impl From<Unread> for FeedNotRead {
+    fn from(feed: Unread) -> Self {
+        Self {
+            id: feed.id,
+            reason: feed.reason,
+        }
+    }
 }
 
 fn refused(error: ComposeError) -> AppError {

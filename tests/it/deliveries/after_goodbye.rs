@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use paperround::db::Db;
 use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::decide::{HeldDecision, decide, retry_failed};
 use paperround::deliveries::enqueue::{self, NewNotice};
 use paperround::deliveries::mailroom::Mailroom;
-use paperround::deliveries::operate::{self, HeldDecision};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Kind, Reason, State};
 use paperround::feeds::publish::{PostedArticle, publish};
@@ -26,16 +26,17 @@ use crate::support::{TestApp, db_test};
 
 const TOUCH_ISSUE: &str = "UPDATE issues SET number = number WHERE id = $1";
 
-async fn decide_again(press: &Press, id: DeliveryId) {
+async fn decide_again(press: &Press, issue: IssueId, id: DeliveryId) {
     let now = press.now();
     let expires_at = now + Duration::from_hours(48);
+    let again = HeldDecision::SendAgain;
     press
+        .db
         .write(move |tx| {
-            Box::pin(async move {
-                operate::decide(tx, id, HeldDecision::SendAgain, now, expires_at).await
-            })
+            Box::pin(async move { decide(tx, issue, id, again, now, expires_at).await })
         })
-        .await;
+        .await
+        .unwrap();
 }
 
 /// A notice about this reader's subscription, claimed and ready to be sent.
@@ -82,7 +83,7 @@ db_test!(
         sender.run_until_idle().await;
         assert_eq!(press.state(id).await, State::Held);
         press.unsubscribe(&reader).await;
-        decide_again(&press, id).await;
+        decide_again(&press, edition.issue, id).await;
         sender.run_until_idle().await;
         assert_eq!(server.accepted().len(), 0);
         let delivery = press.delivery(id).await;
@@ -108,11 +109,13 @@ db_test!(
         press.unsubscribe(&reader).await;
         let (issue, now) = (edition.issue, press.now());
         press
+            .db
             .write(move |tx| {
                 let expires_at = now + Duration::from_hours(48);
-                Box::pin(async move { operate::retry_failed(tx, issue, now, expires_at).await })
+                Box::pin(async move { retry_failed(tx, issue, now, expires_at).await })
             })
-            .await;
+            .await
+            .unwrap();
         sender.run_until_idle().await;
         assert_eq!(server.accepted().len(), 0);
         let delivery = press.delivery(id).await;

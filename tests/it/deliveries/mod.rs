@@ -4,14 +4,24 @@ mod senders;
 
 /// What operators, chunks and notices do after a reader has left.
 mod after_goodbye;
+/// What makes an issue stop by itself.
+mod brakes;
+/// Several relays: whose turn it is, and what is said of those that fail.
+mod failover;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
+/// Several workers on one database: whose row is whose, until when, and what becomes of lost answers.
+mod leases;
 /// Random histories against the promises.
 mod machine;
 /// Notices: decided at the claim, checked at the mark, first in line.
 mod notices;
 /// Pause, resume, cancel, retry, decide.
 mod operate;
+/// Relays that may not be used faster than they allow.
+mod pace;
+/// Long pauses, which let nothing grow old.
+mod pausing;
 /// Workers that die, sleep or are stopped, and replies that come late.
 mod recovery;
 /// What replies and losses do to a row.

@@ -1,22 +1,29 @@
 use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
-use paperround::deliveries::operate::{self, HeldDecision};
+use paperround::deliveries::decide::{self, HeldDecision, Refusal};
+use paperround::deliveries::operate;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State};
-use paperround::id::DeliveryId;
+use paperround::id::{DeliveryId, IssueId};
 
 use super::Press;
 use super::senders::leases;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
-async fn decide(press: &Press, id: DeliveryId, decision: HeldDecision) -> bool {
+async fn decide(
+    press: &Press,
+    issue: IssueId,
+    id: DeliveryId,
+    decision: HeldDecision,
+) -> Result<(), Refusal> {
     let now = press.now();
     let expires_at = now + Duration::from_hours(48);
     press
+        .db
         .write(move |tx| {
-            Box::pin(async move { operate::decide(tx, id, decision, now, expires_at).await })
+            Box::pin(async move { decide::decide(tx, issue, id, decision, now, expires_at).await })
         })
         .await
 }
@@ -66,20 +73,12 @@ db_test!(
     async |app: &TestApp| {
         let press = Press::new(app).await;
         let (_, notice) = press.sign_up("ada@example.org").await;
-        let now = press.now();
-        let paused = press
-            .write(move |tx| {
-                Box::pin(async move { operate::pause_sending(tx, "restored", now).await })
-            })
-            .await;
-        assert!(paused && operate::sending_is_paused(&press.db).await.unwrap());
+        press.pause_sending().await;
         let server = SmtpServer::start().await;
         let sender = press.sender(&server).await;
         sender.run_until_idle().await;
         assert_eq!(press.state(notice).await, State::Pending);
-        press
-            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
-            .await;
+        press.resume_sending().await;
         sender.run_until_idle().await;
         assert_eq!(press.state(notice).await, State::Sent);
     }
@@ -180,12 +179,17 @@ db_test!(
         let [arrived, again, gone] = edition.deliveries[..] else {
             panic!("there are three");
         };
-        assert!(decide(&press, arrived, HeldDecision::Sent).await);
-        assert!(decide(&press, again, HeldDecision::SendAgain).await);
-        assert!(decide(&press, gone, HeldDecision::NotSent).await);
+        for (id, decision) in [
+            (arrived, HeldDecision::Sent),
+            (again, HeldDecision::SendAgain),
+            (gone, HeldDecision::NotSent),
+        ] {
+            decide(&press, edition.issue, id, decision).await.unwrap();
+        }
+        let twice = decide(&press, edition.issue, gone, HeldDecision::Sent).await;
         assert!(
-            !decide(&press, gone, HeldDecision::Sent).await,
-            "it is decided"
+            matches!(twice, Err(Refusal::NotHeld(State::Skipped))),
+            "{twice:?}"
         );
         sender.run_until_idle().await;
         assert_eq!(press.state(arrived).await, State::Sent);
@@ -229,11 +233,13 @@ db_test!(
         sender.run_until_idle().await;
         let (issue, now) = (first.issue, press.now());
         let again = press
+            .db
             .write(move |tx| {
                 let expires_at = now + Duration::from_hours(48);
-                Box::pin(async move { operate::retry_failed(tx, issue, now, expires_at).await })
+                Box::pin(async move { decide::retry_failed(tx, issue, now, expires_at).await })
             })
-            .await;
+            .await
+            .unwrap();
         assert_eq!(again, 2);
         sender.run_until_idle().await;
         let mut states = Vec::new();

@@ -9,7 +9,8 @@ use paperround::app::App;
 use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::db::{Db, Tx};
 use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
-use paperround::deliveries::operate::{self, Summary};
+use paperround::deliveries::list::Summary;
+use paperround::deliveries::operate;
 use paperround::deliveries::{Kind, State};
 use paperround::id::{
     DeliveryId, IssueId, NewsletterId, SignupId, SubscriberId, SubscriptionId, TopicId, VariantId,
@@ -174,9 +175,13 @@ impl Press {
     }
 
     pub(crate) async fn readers(&self, count: usize) -> Vec<Reader> {
+        self.readers_at("example.org", count).await
+    }
+
+    pub(crate) async fn readers_at(&self, domain: &str, count: usize) -> Vec<Reader> {
         let mut readers = Vec::new();
         for number in 0..count {
-            readers.push(self.reader(&format!("reader{number}@example.org")).await);
+            readers.push(self.reader(&format!("reader{number}@{domain}")).await);
         }
         readers
     }
@@ -410,8 +415,34 @@ impl Press {
     }
 
     pub(crate) async fn resume(&self, issue: IssueId) {
-        self.write(move |tx| Box::pin(async move { operate::resume(tx, issue).await.map(drop) }))
+        let now = self.now();
+        let expires_at = now + Duration::from_hours(48);
+        self.write(move |tx| {
+            Box::pin(async move {
+                operate::resume(tx, issue, "mended", now, expires_at)
+                    .await
+                    .map(drop)
+            })
+        })
+        .await;
+    }
+
+    pub(crate) async fn pause_sending(&self) {
+        let now = self.now();
+        let paused = self
+            .write(move |tx| {
+                Box::pin(async move { operate::pause_sending(tx, "by hand", now).await })
+            })
             .await;
+        assert!(paused && operate::sending_is_paused(&self.db).await.unwrap());
+    }
+
+    pub(crate) async fn resume_sending(&self) {
+        let expires_at = self.now() + Duration::from_hours(48);
+        self.write(move |tx| {
+            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
+        })
+        .await;
     }
 
     pub(crate) async fn cancel(&self, issue: IssueId) {

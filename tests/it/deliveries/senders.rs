@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use paperround::clock::Clock;
 use paperround::config::{InDoubt, RelayTls};
-use paperround::deliveries::Leases;
 use paperround::deliveries::worker::Worker;
+use paperround::deliveries::{LeaseClock, Leases};
+use paperround::smtp::allowance::Allowance;
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
 use paperround::smtp::deadlines::Deadlines;
 use paperround::smtp::relay::{Relay, Reuse};
 use paperround::smtp::relay_config::{EhloName, RelayConfig};
+use paperround::smtp::route::{Route, Stop};
 use paperround::worker::sender::{Pace, Parts, Sender};
 
 use super::Press;
@@ -19,6 +22,18 @@ use crate::support::smtp_server::SmtpServer;
 impl Press {
     /// The process dies and another one starts: a new worker on the same data.
     pub(crate) async fn worker(&self) -> Worker {
+        Worker::start_alone(
+            self.db.clone(),
+            self.time.clone(),
+            self.ids.clone(),
+            leases(),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// A worker among others.
+    pub(crate) async fn worker_beside_others(&self) -> Worker {
         Worker::start(
             self.db.clone(),
             self.time.clone(),
@@ -44,14 +59,52 @@ impl Press {
         self.sender_of(server, 4, drain).await
     }
 
-    async fn sender_of(
+    pub(crate) async fn sender_of(
         &self,
         server: &SmtpServer,
         max_connections: usize,
         drain: Duration,
     ) -> Sender {
+        let clock = self.time.clone();
+        let relay = self.relay("scripted", server, max_connections, clock.clone());
+        let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
+        parts.pace.drain = drain;
+        Sender::new(parts)
+    }
+
+    /// A sender over several relays, in this order, of a new worker.
+    pub(crate) async fn sender_along(&self, relays: &[Way<'_>]) -> Sender {
+        let route = self.route(relays, self.time.clone());
+        self.sender_over(route, self.worker().await, self.time.clone())
+    }
+
+    pub(crate) fn route(&self, relays: &[Way<'_>], clock: Arc<dyn Clock>) -> Arc<Route> {
+        let stops = relays.iter().map(|(name, server, allowance)| Stop {
+            relay: self.relay(name, server, 4, clock.clone()),
+            allowance: *allowance,
+        });
+        let stops = stops.collect();
+        Route::new(stops, clock)
+    }
+
+    pub(crate) fn sender_over(
+        &self,
+        route: Arc<Route>,
+        worker: Worker,
+        clock: Arc<dyn Clock>,
+    ) -> Sender {
+        Sender::new(self.parts(route, worker, clock))
+    }
+
+    fn relay(
+        &self,
+        name: &str,
+        server: &SmtpServer,
+        max_connections: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Relay> {
         let config = RelayConfig {
-            name: "scripted".to_owned(),
+            name: name.to_owned(),
             host: "127.0.0.1".to_owned(),
             port: server.port(),
             tls: RelayTls::None,
@@ -61,30 +114,31 @@ impl Press {
             extra_roots: None,
         };
         let connector = Connector::new(config, Deadlines::all(Duration::from_secs(5))).unwrap();
-        let relay = Relay::new(
-            connector,
-            Reuse::default(),
-            self.time.clone(),
-            self.entropy.clone(),
-        );
-        Sender::new(Parts {
+        Relay::new(connector, Reuse::default(), clock, self.entropy.clone())
+    }
+
+    fn parts(&self, route: Arc<Route>, worker: Worker, clock: Arc<dyn Clock>) -> Parts {
+        Parts {
             db: self.db.clone(),
-            clock: self.time.clone(),
+            clock,
             entropy: self.entropy.clone(),
-            worker: self.worker().await,
-            channel: Channel::Smtp(relay),
+            worker,
+            channel: Channel::Smtp(route),
             mailroom: self.desk.clone(),
             leases: leases(),
             pace: Pace {
                 poll: Duration::from_millis(5),
                 sweep: Duration::from_millis(50),
-                drain,
+                drain: Duration::from_secs(5),
                 ..Pace::default()
             },
             queued: Arc::default(),
-        })
+        }
     }
 }
+
+/// A relay: its name, where it is, how fast it may be used.
+pub(crate) type Way<'a> = (&'a str, &'a SmtpServer, Option<Allowance>);
 
 pub(crate) fn leases() -> Leases {
     Leases {
@@ -94,5 +148,6 @@ pub(crate) fn leases() -> Leases {
         notice_grace: Duration::from_mins(1),
         margin: Duration::from_secs(5),
         in_doubt: InDoubt::Resend,
+        clock: LeaseClock::Own,
     }
 }

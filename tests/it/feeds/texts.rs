@@ -1,5 +1,5 @@
-use paperround::feeds::add_topic_rule::add_topic_rule;
 use paperround::feeds::store;
+use paperround::feeds::topic_rules::add_topic_rule;
 use paperround::feeds::topics::{RuleField, TopicRule};
 use paperround::newsletters::add;
 
@@ -111,9 +111,12 @@ db_test!(
             field: RuleField::Category,
             pattern: "asia*".to_owned(),
         };
-        add_topic_rule(app, rule.clone()).await.unwrap();
+        add_topic_rule(app, scene.newsletter, rule.clone())
+            .await
+            .unwrap();
         add_topic_rule(
             app,
+            scene.newsletter,
             TopicRule {
                 pattern: " ".to_owned(),
                 ..rule

@@ -4,6 +4,7 @@
 use super::*;
 use crate::support::db_test;
 use paperround::deliveries::operate;
+use paperround::issues::prepare::PrepareError;
 
 const DAILY: &[Cadence] = &[Cadence::Daily];
 
@@ -187,5 +188,93 @@ db_test!(
         );
         assert_eq!(given(app, readers[0]).await, [0]);
         assert_eq!(deliveries(app, first).await[0].1, "skipped");
+    }
+);
+
+const TAKE: &str =
+    "UPDATE deliveries SET state = 'claimed' WHERE issue_id = $1 AND state = 'pending'";
+const RELEASE: &str =
+    "UPDATE deliveries SET state = 'pending' WHERE issue_id = $1 AND state = 'claimed'";
+
+/// A worker that takes what waits of `issue`, and gives it back.
+async fn take_and_release(app: &App, issue: IssueId) {
+    for sql in [TAKE, RELEASE] {
+        let changed = app.db.write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(sql)
+                    .bind(issue)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        });
+        changed.await.unwrap();
+    }
+}
+
+/// Prepares to the end, a reader at a time; how many chunks.
+async fn prepare_alone(app: Arc<App>, issue: IssueId) -> usize {
+    let renderer = Arc::new(Renderer::of(&app));
+    let mut chunks = 0;
+    loop {
+        match prepare::step(&app, &renderer, issue, 1).await {
+            Ok(Step::Chunk(_)) => chunks += 1,
+            Ok(Step::Elsewhere) | Err(PrepareError::Contended) => {}
+            Ok(Step::Prepared | Step::Nothing) => return chunks,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Issues that two processes prepare at once.
+const RACES: usize = 8;
+
+db_test!(
+    two_processes_that_prepare_one_issue_lose_and_double_nothing,
+    async |app: &TestApp| {
+        const READERS: usize = 12;
+        let (newsletter, readers) = world(app, READERS).await;
+        for race in 0..RACES {
+            let numbers = [2 * race + 1, 2 * race + 2];
+            publish(app, &newsletter, vec![posted(numbers[0], &[])]).await;
+            let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+            publish(app, &newsletter, vec![posted(numbers[1], &[])]).await;
+            let second = frozen(app, &newsletter).await;
+            let processes = [0, 1].map(|_| tokio::spawn(prepare_alone(app.app.clone(), second)));
+            while !processes.iter().all(tokio::task::JoinHandle::is_finished) {
+                take_and_release(app, first.id).await;
+            }
+            let mut chunks = 0;
+            for process in processes {
+                chunks += process.await.unwrap();
+            }
+            assert_eq!(chunks, READERS, "each chunk once");
+            // who waited for the end of the first mail gets the rest with the next issue
+            for issue in [first.id, second] {
+                settle_all(app, issue).await;
+            }
+            go_on(app).await;
+            settle_all(app, second).await;
+            let mut issues = vec![first.id, second];
+            let next = create(app, new_issue(&newsletter, DAILY, app.now())).await;
+            if let Created::Issue(third) = next.unwrap() {
+                go_on(app).await;
+                settle_all(app, third).await;
+                issues.push(third);
+            }
+            let mut mails = Vec::new();
+            for issue in issues {
+                mails.extend(deliveries(app, issue).await);
+            }
+            for reader in &readers {
+                let theirs = mails
+                    .iter()
+                    .filter(|(whose, state, _)| whose == reader && state != "skipped");
+                let mut articles: Vec<_> =
+                    theirs.flat_map(|(_, _, numbers)| numbers.clone()).collect();
+                articles.sort_unstable();
+                assert_eq!(articles, numbers, "race {race}: {mails:?}");
+            }
+        }
     }
 );

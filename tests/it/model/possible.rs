@@ -40,7 +40,9 @@ impl Protocol {
         let now = &state.rows[row];
         let is_orphan = now.owner.is_some_and(|owner| !state.is_alive(owner));
         match now.state {
-            RowState::Pending if now.is_over => actions.push(Action::Expire { row }),
+            RowState::Pending if now.is_over && !state.issue.is_paused => {
+                actions.push(Action::Expire { row });
+            }
             RowState::Claimed if is_orphan => actions.push(Action::TakeBack { row }),
             RowState::Transmitting => {
                 actions.push(Action::Doubt { row });

@@ -77,7 +77,7 @@ impl Protocol {
             Action::Left { row } => state.rows[row].reader = Reader::Gone,
             Action::Finish => state.issue.state = IssueState::Finished,
             Action::Pause => state.issue.is_paused = true,
-            Action::Resume => state.issue.is_paused = false,
+            Action::Resume => resume(&mut state),
             Action::Cancel => state.issue.state = IssueState::Cancelled,
             Action::Decide { row, said } => self.decide(&mut state, row, said),
             Action::SendAgain { row } => self.send_again(&mut state, row),
@@ -160,4 +160,12 @@ const ENABLED: &str = "only what is possible happens";
 
 fn current(state: &State, worker: usize) -> Message {
     state.workers[worker].current.expect(ENABLED)
+}
+
+/// What is open has its whole time again.
+fn resume(state: &mut State) {
+    state.issue.is_paused = false;
+    for row in &mut state.rows {
+        row.is_over &= !row.state.is_open();
+    }
 }

@@ -20,8 +20,12 @@ use crate::support::{Engine, TestApp};
 
 /// Which articles come in which issue.
 mod articles;
+/// Sites that do not answer.
+mod beside;
 /// Which slots make an issue, and that each makes one.
 mod calendar;
+/// Every article, every reader: each once, whatever happens on the way.
+mod season;
 
 /// How a scene begins.
 struct Setup {
@@ -93,7 +97,8 @@ impl Scene {
     async fn close(self) {
         self.work().await;
         let open: Vec<_> = self.app.rows_of("delivery").await;
-        let ended = |row: &String| row.contains(" sent ") || row.contains(" skipped ");
+        let ends = [" sent ", " skipped ", " failed expired"];
+        let ended = |row: &String| ends.iter().any(|end| row.contains(end));
         assert!(open.iter().all(ended), "the queue is idle: {open:?}");
         assert!(self.relay.accepted().len() > 1, "mails came");
         self.web.stop().await;
@@ -176,10 +181,14 @@ impl Scene {
 }
 
 async fn newsletter(app: &TestApp, setup: &Setup) -> Newsletter {
+    newsletter_named(app, setup, "world").await
+}
+
+async fn newsletter_named(app: &TestApp, setup: &Setup, slug: &str) -> Newsletter {
     let (time, zone) = (setup.time.parse().unwrap(), setup.zone.parse().unwrap());
     let calendar = Calendar::new("all".parse().unwrap(), time, zone);
     let new = NewNewsletter {
-        slug: "world".parse().unwrap(),
+        slug: slug.parse().unwrap(),
         name: "World".to_owned(),
         description: String::new(),
         from_name: "World".to_owned(),

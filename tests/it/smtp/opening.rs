@@ -248,3 +248,27 @@ async fn s13_a_log_in_that_cannot_be_is_halted_with_its_reason() {
         assert_eq!(open(connector()).await.verdict(), verdict, "{act:?}");
     }
 }
+
+#[tokio::test]
+async fn s13_a_refused_log_in_is_tried_once_an_hour() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, true, "PLAIN")).await;
+    let clock = clock();
+    let connector = tls_connector(&server, Some(&authority), Some("wrong"), true);
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let relay = Relay::new(connector, Reuse::default(), clock.clone(), entropy);
+    for logins in 1..=3 {
+        for _ in 0..5 {
+            assert!(relay.open().await.is_err());
+        }
+        assert_eq!(server.counters().logins, logins);
+        clock.advance(Duration::from_mins(59));
+        assert!(relay.open().await.is_err());
+        assert_eq!(
+            server.counters().logins,
+            logins,
+            "not before the hour is over"
+        );
+        clock.advance(Duration::from_mins(1));
+    }
+}

@@ -42,6 +42,22 @@ impl TestApp {
     pub(crate) async fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let location = database::fresh(engine, folder.path()).await;
+        Self::start_in(folder, location, settings).await
+    }
+
+    /// On an empty database of the test's own making.
+    #[cfg(feature = "test-postgres")]
+    pub(crate) async fn start_on(location: DatabaseTarget) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        database::migrate(&location).await;
+        Self::start_in(folder, location, &[]).await
+    }
+
+    async fn start_in(
+        folder: TempDir,
+        location: DatabaseTarget,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let time = Arc::new(TestClock::at(START));
         let settings: Vec<_> = settings
             .iter()

@@ -20,8 +20,7 @@ pub(crate) async fn fresh(engine: Engine, folder: &Path) -> DatabaseTarget {
     match engine {
         Engine::Sqlite => {
             let location = DatabaseTarget::Sqlite(folder.join("paperround.db"));
-            let db = Db::open(&location, 2).await.expect("the file can be made");
-            db.migrate().await.expect("the schema applies");
+            migrate(&location).await;
             location
         }
         #[cfg(feature = "test-postgres")]
@@ -29,12 +28,19 @@ pub(crate) async fn fresh(engine: Engine, folder: &Path) -> DatabaseTarget {
     }
 }
 
+/// Makes the schema in an empty database.
+pub(crate) async fn migrate(location: &DatabaseTarget) {
+    let db = Db::open(location, 2).await.expect("it can be opened");
+    db.migrate().await.expect("the schema applies");
+    // a template with open sessions cannot be cloned
+    db.close().await;
+}
+
 #[cfg(feature = "test-postgres")]
 mod postgres {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use paperround::config::DatabaseTarget;
-    use paperround::db::Db;
     use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
     use tokio::sync::OnceCell;
 
@@ -51,12 +57,7 @@ mod postgres {
     async fn make_template() -> String {
         let name = format!("test_{}", std::process::id());
         create(&name, None).await;
-        let db = Db::open(&DatabaseTarget::Postgres(url_of(&name).into()), 2)
-            .await
-            .expect("the template opens");
-        db.migrate().await.expect("the schema applies");
-        // a template with open sessions cannot be cloned
-        db.close().await;
+        super::migrate(&DatabaseTarget::Postgres(url_of(&name).into())).await;
         name
     }
 

@@ -63,12 +63,15 @@ impl TestApp {
 
 impl Site {
     pub(crate) async fn start(app: Arc<App>) -> Self {
+        Self::of(Web::new(app).expect("the pages compile")).await
+    }
+
+    pub(crate) async fn of(web: Web) -> Self {
         let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
             .await
             .expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let stop = CancellationToken::new();
-        let web = Web::new(app).expect("the pages compile");
         let served = tokio::spawn(web::serve(web, listener, stop.clone()));
         Self {
             address,

@@ -3,6 +3,9 @@
 mod app;
 #[cfg(feature = "test-browser")]
 pub(crate) mod browser;
+#[cfg(feature = "test-postgres")]
+pub(crate) mod cluster;
+pub(crate) mod copies;
 mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;
@@ -17,7 +20,7 @@ pub(crate) mod smtp_server;
 
 pub(crate) use app::{Stopped, TestApp};
 pub(crate) use database::Engine;
-pub(crate) use program::Program;
+pub(crate) use program::{Program, Run};
 
 /// The test file imports `TestApp` beside it. Makes `name::sqlite` and, with the feature `test-postgres`, `name::postgres` of one body.
 macro_rules! db_test {

@@ -23,6 +23,24 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it on the data of `app` with these settings, and waits until it is ready.
     pub(crate) async fn start(app: &TestApp, settings: &[(&str, &str)]) -> Self {
+        let mut service = Self::begin(app, settings).await;
+        let ready = async {
+            while !service.is_ready().await {
+                assert!(!service.has_ended(), "it ended: {}", service.words());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ready = tokio::time::timeout(PATIENCE, ready).await;
+        assert!(
+            ready.is_ok(),
+            "it does not become ready: {}",
+            service.words()
+        );
+        service
+    }
+
+    /// Starts it and does not wait.
+    pub(crate) async fn begin(app: &TestApp, settings: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -38,24 +56,7 @@ impl Service {
             .open(&words)
             .unwrap();
         let child = program.spawn(&["serve"], log);
-        let mut service = Self { child, port, words };
-        let ready = async {
-            while !service.is_ready().await {
-                assert!(
-                    service.child.try_wait().unwrap().is_none(),
-                    "it ended: {}",
-                    service.words()
-                );
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let ready = tokio::time::timeout(PATIENCE, ready).await;
-        assert!(
-            ready.is_ok(),
-            "it does not become ready: {}",
-            service.words()
-        );
-        service
+        Self { child, port, words }
     }
 
     /// SIGKILL, and what is left is gone.
@@ -66,9 +67,7 @@ impl Service {
 
     /// SIGTERM, and how it ended.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
+        self.signal("TERM");
         let ended = async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
@@ -82,6 +81,21 @@ impl Service {
             .expect("it ends")
     }
 
+    /// Sends it a signal, by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether it has come to an end, by whatever cause.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Where it answers.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
@@ -92,7 +106,8 @@ impl Service {
         std::fs::read_to_string(&self.words).unwrap_or_default()
     }
 
-    async fn is_ready(&self) -> bool {
+    /// Whether it says that it is ready.
+    pub(crate) async fn is_ready(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await else {
             return false;
         };

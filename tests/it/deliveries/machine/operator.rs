@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paperround::deliveries::State;
-use paperround::deliveries::operate::{self, HeldDecision};
+use paperround::deliveries::decide::{HeldDecision, Refusal, decide, retry_failed};
 use rand::RngExt as _;
 
 use super::Machine;
@@ -14,20 +14,13 @@ impl Machine {
         if self.all_is_paused {
             self.let_everything_go_on(press).await;
         } else if self.random.random_ratio(1, 3) {
-            let now = press.now();
-            press
-                .write(move |tx| {
-                    Box::pin(async move { operate::pause_sending(tx, "by hand", now).await })
-                })
-                .await;
+            press.pause_sending().await;
             self.all_is_paused = true;
         }
     }
 
     pub(super) async fn let_everything_go_on(&mut self, press: &Press) {
-        press
-            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
-            .await;
+        press.resume_sending().await;
         self.all_is_paused = false;
     }
 
@@ -35,11 +28,19 @@ impl Machine {
     pub(super) async fn operator_retries(&mut self, press: &Press) {
         let (issue, now) = (self.edition.issue, press.now());
         let expires_at = now + Duration::from_hours(48);
-        press
+        let retried = press
+            .db
             .write(move |tx| {
-                Box::pin(async move { operate::retry_failed(tx, issue, now, expires_at).await })
+                Box::pin(async move { retry_failed(tx, issue, now, expires_at).await })
             })
             .await;
+        let cancelled = press.issue_state(issue).await == "cancelled";
+        match retried {
+            Ok(again) => assert!(again > 0 && !cancelled),
+            Err(Refusal::IssueState(_)) => assert!(cancelled),
+            Err(Refusal::NothingFailed) => {}
+            Err(other) => panic!("{other}"),
+        }
     }
 
     /// One mail that is held: it did arrive, it did not, or it is sent again whatever became of it.
@@ -55,12 +56,17 @@ impl Machine {
         let was_held = press.state(id).await == State::Held;
         let now = press.now();
         let expires_at = now + Duration::from_hours(48);
+        let issue = self.edition.issue;
         let decided = press
+            .db
             .write(move |tx| {
-                Box::pin(async move { operate::decide(tx, id, decision, now, expires_at).await })
+                Box::pin(async move { decide(tx, issue, id, decision, now, expires_at).await })
             })
             .await;
-        assert_eq!(decided, was_held);
+        let is_over = press.issue_state(issue).await == "cancelled";
+        let may_be = was_held && !(is_over && decision == HeldDecision::SendAgain);
+        let decided = decided.is_ok();
+        assert_eq!(decided, may_be);
         match decision {
             _ if !decided => {}
             HeldDecision::Sent => {}

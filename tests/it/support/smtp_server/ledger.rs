@@ -34,6 +34,12 @@ impl Ledger {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// How many messages were accepted.
+    #[cfg(feature = "test-postgres")]
+    pub(crate) fn count(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+
     /// Rules of the protocol that the client broke.
     pub(crate) fn violations(&self) -> Vec<String> {
         self.violations.lock().unwrap().clone()

@@ -1,0 +1,207 @@
+use uuid::Uuid;
+
+use super::decide::{Brake, alarms, brakes};
+use super::tally::{Answer, Said, Tally};
+use crate::clock::Timestamp;
+use crate::id::IssueId;
+use crate::smtp::class::Class;
+
+const NOW: Timestamp = Timestamp::from_micros(1_783_400_400_000_000);
+
+fn refused(class: Class) -> Said {
+    Said::Refused {
+        class,
+        transmitted: false,
+        reply: "550 no".to_owned(),
+    }
+}
+
+fn count(tally: &mut Tally, times: usize, domain: &str, said: &Said) {
+    let answer = Answer {
+        issue: IssueId(Uuid::nil()),
+        domain: domain.to_owned(),
+        said: said.clone(),
+    };
+    for _ in 0..times {
+        tally.count(&answer, NOW);
+    }
+}
+
+/// Good answers, with `bad` ones of one kind spread among them.
+fn mixed(good: usize, bad: usize, said: &Said) -> Tally {
+    let mut tally = Tally::default();
+    for number in 0..bad {
+        count(&mut tally, 1, "example.org", said);
+        count(
+            &mut tally,
+            usize::from(number < good),
+            "example.org",
+            &Said::Accepted,
+        );
+    }
+    count(
+        &mut tally,
+        good.saturating_sub(bad),
+        "example.org",
+        &Said::Accepted,
+    );
+    tally
+}
+
+fn is_pulled(good: usize, bad: usize, said: &Said) -> bool {
+    brakes(&mixed(good, bad, said)).is_some()
+}
+
+#[test]
+fn good_answers_pull_no_brake() {
+    assert_eq!(brakes(&Tally::default()), None);
+    assert_eq!(brakes(&mixed(10_000, 0, &Said::Accepted)), None);
+    let later = Said::Deferred { transmitted: false };
+    assert_eq!(brakes(&mixed(0, 10_000, &later)), None);
+}
+
+#[test]
+fn hard_bounces_stop_an_issue_over_five_percent_of_a_hundred() {
+    let hard = refused(Class::Hard);
+    assert!(!is_pulled(93, 6, &hard), "99 answers say nothing yet");
+    assert!(!is_pulled(95, 5, &hard), "five percent are allowed");
+    assert_eq!(
+        brakes(&mixed(94, 6, &hard)),
+        Some(Brake::HardBounces {
+            refused: 6,
+            answers: 100
+        })
+    );
+}
+
+#[test]
+fn refusals_by_policy_stop_an_issue_over_ten_percent_of_a_hundred() {
+    let policy = refused(Class::Policy);
+    assert!(!is_pulled(80, 19, &policy));
+    assert!(!is_pulled(90, 10, &policy));
+    assert!(is_pulled(89, 11, &policy));
+    assert!(
+        !is_pulled(50, 50, &refused(Class::Soft)),
+        "full mailboxes do not"
+    );
+}
+
+#[test]
+fn three_refusals_of_the_message_in_the_same_words_stop_it() {
+    let said = |reply: &str| Said::Refused {
+        class: Class::Content,
+        transmitted: true,
+        reply: reply.to_owned(),
+    };
+    let mut tally = Tally::default();
+    count(&mut tally, 2, "a.example", &said("554 5.6.0 odd"));
+    count(&mut tally, 2, "b.example", &said("554 5.6.0 other"));
+    assert_eq!(brakes(&tally), None);
+    count(&mut tally, 1, "c.example", &said("554 5.6.0 odd"));
+    let reply = "554 5.6.0 odd".to_owned();
+    assert_eq!(brakes(&tally), Some(Brake::Content { times: 3, reply }));
+}
+
+#[test]
+fn twenty_recipients_refused_in_a_row_over_three_domains_stop_it() {
+    let no = refused(Class::Relay);
+    let mut tally = Tally::default();
+    count(&mut tally, 60, "a.example", &no);
+    count(&mut tally, 5, "b.example", &no);
+    assert_eq!(brakes(&tally), None, "two domains may be gone");
+    count(
+        &mut tally,
+        1,
+        "c.example",
+        &Said::Deferred { transmitted: false },
+    );
+    assert_eq!(brakes(&tally), None);
+    count(&mut tally, 1, "c.example", &no);
+    assert!(matches!(
+        brakes(&tally),
+        Some(Brake::EveryRecipient {
+            refusals: 66,
+            domains: 3
+        })
+    ));
+    count(&mut tally, 1, "d.example", &Said::Accepted);
+    assert_eq!(brakes(&tally), None, "one was accepted");
+    for domain in ["a.example", "b.example", "c.example"] {
+        count(&mut tally, 6, domain, &no);
+    }
+    assert_eq!(brakes(&tally), None, "18 in a row");
+    count(&mut tally, 2, "a.example", &no);
+    assert!(brakes(&tally).is_some());
+}
+
+#[test]
+fn lost_replies_stop_it_from_five_and_one_percent_of_the_latest_on() {
+    assert!(!is_pulled(0, 4, &Said::Lost));
+    assert!(is_pulled(0, 5, &Said::Lost));
+    assert!(is_pulled(400, 5, &Said::Lost));
+    let mut tally = mixed(495, 0, &Said::Accepted);
+    count(&mut tally, 5, "example.org", &Said::Lost);
+    assert_eq!(brakes(&tally), None, "5 of 500 are one percent");
+    count(&mut tally, 1, "example.org", &Said::Lost);
+    assert!(brakes(&tally).is_some());
+    count(&mut tally, 500, "example.org", &Said::Accepted);
+    assert_eq!(brakes(&tally), None, "what is long ago does not count");
+    assert!(tally.doubts.transmissions() <= 500);
+}
+
+#[test]
+fn a_domain_that_refuses_by_policy_is_worth_an_alarm() {
+    let policy = refused(Class::Policy);
+    let mut tally = mixed(5000, 0, &Said::Accepted);
+    count(&mut tally, 19, "big.example", &policy);
+    assert_eq!(alarms(&tally).count(), 0);
+    count(&mut tally, 1, "big.example", &policy);
+    count(&mut tally, 6, "small.example", &policy);
+    count(&mut tally, 93, "small.example", &Said::Accepted);
+    assert_eq!(
+        alarms(&tally).map(|(domain, _)| domain).collect::<Vec<_>>(),
+        ["big.example"]
+    );
+    count(&mut tally, 1, "small.example", &Said::Accepted);
+    let found: Vec<_> = alarms(&tally)
+        .map(|(domain, of)| (domain, of.policy))
+        .collect();
+    assert_eq!(found, [("big.example", 20), ("small.example", 6)]);
+}
+
+#[test]
+fn workers_together_pull_a_brake_that_none_pulls_alone() {
+    let halves = [
+        mixed(47, 3, &refused(Class::Hard)),
+        mixed(47, 3, &refused(Class::Hard)),
+    ];
+    assert!(halves.iter().all(|half| brakes(half).is_none()));
+    assert!(brakes(&Tally::together(&halves)).is_some());
+}
+
+#[test]
+fn a_row_of_refusals_is_broken_by_any_workers_success() {
+    let (mut one, mut other) = (Tally::default(), Tally::default());
+    for domain in ["a.example", "b.example", "c.example"] {
+        count(&mut one, 5, domain, &refused(Class::Hard));
+        count(&mut other, 5, domain, &refused(Class::Hard));
+    }
+    assert!(brakes(&Tally::together(&[one.clone(), other])).is_some());
+    let mut success = Tally::default();
+    let later = NOW + std::time::Duration::from_secs(1);
+    let accepted = Answer {
+        issue: IssueId(Uuid::nil()),
+        domain: "d.example".to_owned(),
+        said: Said::Accepted,
+    };
+    success.count(&accepted, later);
+    assert_eq!(Tally::together(&[one, success]).run.refusals, 0);
+}
+
+#[test]
+fn a_tally_survives_its_row() {
+    let mut tally = mixed(300, 7, &Said::Lost);
+    count(&mut tally, 3, "a.example", &refused(Class::Policy));
+    let stored = serde_json::to_string(&tally).unwrap();
+    assert_eq!(serde_json::from_str::<Tally>(&stored).unwrap(), tally);
+}

@@ -1,0 +1,159 @@
+//! Whom a refusal is about: the address, the sender, the message. Pure.
+
+use super::outcome::Phase;
+use super::reply::{EnhancedCode, Reply};
+
+/// What a refusal says, by its enhanced code (RFC 3463 and the IANA registry), else by the code inside its text, the
+/// basic code, and at last its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The mailbox is not there, and will not be.
+    Hard,
+    /// The mailbox or its system cannot take it at present.
+    Soft,
+    /// The sender's reputation or rights; says nothing about the reader.
+    Policy,
+    /// The message itself.
+    Content,
+    /// The relay, or how we speak to it.
+    Relay,
+}
+
+/// The class of a reply that is no yes.
+pub fn classify(phase: Phase, reply: &Reply) -> Class {
+    match phase {
+        Phase::Rcpt | Phase::Data | Phase::Body | Phase::Dot => {}
+        Phase::Connect
+        | Phase::Tls
+        | Phase::Greeting
+        | Phase::Ehlo
+        | Phase::StartTls
+        | Phase::Auth
+        | Phase::Mail
+        | Phase::Rset => return Class::Relay,
+    }
+    let text = reply.text().to_ascii_lowercase();
+    let code = telling(reply, &text);
+    let class = code
+        .and_then(|code| by_enhanced_code(code, reply.code, phase, &text))
+        .unwrap_or_else(|| by_words(reply.code, &text));
+    // "not now" is never the end of an address
+    let is_transient = reply.is_transient() || code.is_some_and(|code| code.class == 4);
+    if class == Class::Hard && is_transient {
+        return Class::Soft;
+    }
+    class
+}
+
+/// The enhanced code that says something: x.0.0 does not, and one inside the text may.
+fn telling(reply: &Reply, text: &str) -> Option<EnhancedCode> {
+    let tells = |code: &EnhancedCode| (code.subject, code.detail) != (0, 0);
+    reply.enhanced.filter(tells).or_else(|| {
+        text.split(|c: char| c.is_whitespace() || "()[]<>,;:#".contains(c))
+            .filter_map(EnhancedCode::at_start_of)
+            .find(tells)
+    })
+}
+
+fn by_enhanced_code(code: EnhancedCode, basic: u16, phase: Phase, text: &str) -> Option<Class> {
+    Some(match (code.subject, code.detail) {
+        // Gmail throttles with the code of a disabled mailbox
+        (2, 1) if basic == 550 && text.contains("rate") => Class::Soft,
+        (1, 1..=4 | 6 | 10) | (2, 1 | 4) | (7, 17 | 18) => Class::Hard,
+        (7, 13) if basic == 525 => Class::Hard,
+        // too large: for the mailbox before the message was heard, for anybody after it
+        (3, 4) if matches!(phase, Phase::Body | Phase::Dot) => Class::Content,
+        (2 | 4, _) | (3, 1 | 4) | (5, 3) => Class::Soft,
+        (1, 7 | 8) | (7, 27) | (3 | 5, _) => Class::Relay,
+        (6, _) => Class::Content,
+        // greylisting and rates, under policy's number
+        (7, 1) if matches!(basic, 421 | 450 | 451) => Class::Soft,
+        (7, _) => Class::Policy,
+        _ => return None,
+    })
+}
+
+fn by_words(basic: u16, text: &str) -> Class {
+    const UNKNOWN: [&str; 6] = [
+        "user unknown",
+        "no such user",
+        "does not exist",
+        "unknown recipient",
+        "invalid recipient",
+        "account disabled",
+    ];
+    const UNWANTED: [&str; 4] = ["blocked", "spam", "block list", "blacklist"];
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match basic {
+        556 => Class::Hard,
+        500..=599 if says(&UNKNOWN) => Class::Hard,
+        500..=599 if says(&UNWANTED) => Class::Policy,
+        _ => Class::Soft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(phase: Phase, line: &str) -> Class {
+        let (code, text) = line.split_once(' ').unwrap();
+        let reply = Reply {
+            code: code.parse().unwrap(),
+            enhanced: EnhancedCode::at_start_of(text),
+            lines: vec![text.to_owned()],
+        };
+        classify(phase, &reply)
+    }
+
+    #[test]
+    fn a_refusal_is_about_whom_its_code_names() {
+        for (line, expected) in [
+            ("550 5.1.1 no mailbox here", Class::Hard),
+            ("550 5.1.6 moved", Class::Hard),
+            ("556 5.1.10 null MX", Class::Hard),
+            ("550 5.2.1 disabled", Class::Hard),
+            ("550 5.2.1 receiving mail at a rate that", Class::Soft),
+            ("525 5.7.13 disabled", Class::Hard),
+            ("550 5.7.17 changed owner", Class::Hard),
+            ("552 5.2.2 full", Class::Soft),
+            ("452 4.2.2 full", Class::Soft),
+            ("550 5.4.4 no route", Class::Soft),
+            ("550 5.7.27 no SPF", Class::Relay),
+            ("550 5.1.8 bad sender", Class::Relay),
+            ("550 5.3.5 misconfigured", Class::Relay),
+            ("550 5.5.2 syntax", Class::Relay),
+            ("550 5.5.3 too many", Class::Soft),
+            ("550 5.6.0 odd MIME", Class::Content),
+            ("550 5.7.1 not you", Class::Policy),
+            ("550 5.7.26 unauthenticated", Class::Policy),
+            ("451 4.7.1 greylisted", Class::Soft),
+            ("421 4.7.28 too much", Class::Policy),
+            ("450 4.1.1 not yet known", Class::Soft),
+        ] {
+            assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn where_the_code_is_silent_the_text_speaks() {
+        for (line, expected) in [
+            ("550 5.0.0 said: 550 5.1.1 unknown", Class::Hard),
+            ("550 No such user here", Class::Hard),
+            ("556 no mail", Class::Hard),
+            ("554 rejected as SPAM", Class::Policy),
+            ("550 no", Class::Soft),
+            ("450 user unknown", Class::Soft),
+        ] {
+            assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn too_large_is_about_the_mailbox_or_the_message() {
+        let line = "552 5.3.4 too large";
+        assert_eq!(class(Phase::Rcpt, line), Class::Soft);
+        assert_eq!(class(Phase::Dot, line), Class::Content);
+        assert_eq!(class(Phase::Mail, "550 5.1.1 sender"), Class::Relay);
+    }
+}

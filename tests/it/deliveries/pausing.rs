@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use paperround::deliveries::{Reason, State};
+
+use super::{Edition, Press};
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{TestApp, db_test};
+
+const THREE_DAYS: Duration = Duration::from_hours(72);
+
+/// Three readers: of one the relay's reply was lost, of the others nothing has begun.
+async fn one_in_doubt(press: &Press, server: &SmtpServer) -> Edition {
+    let readers = press.readers(3).await;
+    let edition = press.edition(&readers, "resend").await;
+    server
+        .script()
+        .always_for(&readers[0].email, Step::Dot, Act::close());
+    for reader in &readers[1..] {
+        server
+            .script()
+            .always_for(&reader.email, Step::Rcpt, Act::reply("451 4.7.1 later"));
+    }
+    press.sender(server).await.run_until_idle().await;
+    server.script().clear();
+    edition
+}
+
+async fn states(press: &Press, edition: &Edition) -> Vec<State> {
+    let mut states = Vec::new();
+    for id in &edition.deliveries {
+        states.push(press.state(*id).await);
+    }
+    states
+}
+
+db_test!(
+    an_issue_that_was_paused_for_three_days_reaches_everybody,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let edition = one_in_doubt(&press, &server).await;
+        press.pause(edition.issue).await;
+        let sender = press.sender(&server).await;
+        press.time.advance(THREE_DAYS);
+        sender.run_until_idle().await;
+        assert_eq!(
+            states(&press, &edition).await,
+            [State::InDoubt, State::Pending, State::Pending]
+        );
+        press.resume(edition.issue).await;
+        sender.run_until_idle().await;
+        assert_eq!(states(&press, &edition).await, [State::Sent; 3]);
+        assert_eq!(server.accepted().len(), 3);
+        assert_eq!(press.issue_state(edition.issue).await, "finished");
+    }
+);
+
+db_test!(
+    a_pause_of_all_sending_lets_nothing_grow_old_but_confirmations,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let edition = one_in_doubt(&press, &server).await;
+        let (_, notice) = press.sign_up("late@example.org").await;
+        press.pause_sending().await;
+        let sender = press.sender(&server).await;
+        press.time.advance(THREE_DAYS);
+        sender.run_until_idle().await;
+        assert_eq!(
+            states(&press, &edition).await,
+            [State::InDoubt, State::Pending, State::Pending]
+        );
+        press.resume_sending().await;
+        sender.run_until_idle().await;
+        assert_eq!(states(&press, &edition).await, [State::Sent; 3]);
+        assert_eq!(server.accepted().len(), 3);
+        let confirmation = press.delivery(notice).await;
+        assert_eq!(
+            (confirmation.state, confirmation.reason),
+            (State::Failed, Some(Reason::Expired)),
+            "its link has expired"
+        );
+    }
+);
+
+db_test!(
+    what_is_paused_twice_waits_for_both,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let edition = one_in_doubt(&press, &server).await;
+        let sender = press.sender(&server).await;
+        press.pause(edition.issue).await;
+        press.pause_sending().await;
+        press.time.advance(THREE_DAYS);
+        press.resume(edition.issue).await;
+        press.time.advance(THREE_DAYS);
+        sender.run_until_idle().await;
+        press.resume_sending().await;
+        sender.run_until_idle().await;
+        assert_eq!(states(&press, &edition).await, [State::Sent; 3]);
+    }
+);
+
+db_test!(
+    a_row_that_is_refused_for_two_days_after_a_pause_is_given_up,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.pause(edition.issue).await;
+        press.time.advance(THREE_DAYS);
+        press.resume(edition.issue).await;
+        let resumed = press.now();
+        server
+            .script()
+            .always(Step::Rcpt, Act::reply("451 4.7.1 later"));
+        let sender = press.sender(&server).await;
+        for _ in 0..100 {
+            sender.run_until_idle().await;
+            let delivery = press.delivery(edition.deliveries[0]).await;
+            if delivery.state != State::Pending {
+                break;
+            }
+            press.time.advance(delivery.not_before.since(press.now()));
+        }
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Failed, Some(Reason::Expired))
+        );
+        let after = press.now().since(resumed);
+        let hours = |count| Duration::from_hours(count);
+        assert!(after > hours(42) && after < hours(48), "{after:?}");
+    }
+);
