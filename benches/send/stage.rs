@@ -99,8 +99,9 @@ impl Stage {
     async fn take_over(&self) -> anyhow::Result<()> {
         let app = self.app().await?;
         instance::begin(&app).await?;
+        let expires_at = app.clock.now() + app.config.delivery.give_up_after;
         app.db
-            .write(|tx| Box::pin(async move { operate::resume_sending(tx).await }))
+            .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
             .await?;
         app.db.close().await;
         Ok(())

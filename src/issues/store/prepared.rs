@@ -20,14 +20,15 @@ const UNSENT_ISSUES: &str = "SELECT id, state FROM issues
 const UNSENT: &str = "SELECT id, subscription_id, state, doubt, given_from FROM deliveries
      WHERE issue_id = $1 AND subscription_id >= $2 AND subscription_id <= $3
        AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
-const TAKEN_OVER: &str = "WITH taken_over (id) AS (";
-const SUPERSEDE: &str =
-    ") UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = ";
-// of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
-const SUPERSEDE_UNCLAIMED: &str = " FROM taken_over
-     WHERE deliveries.id = taken_over.id AND state = 'pending' AND doubt = 0 RETURNING subscription_id, given_from";
-const SUPERSEDE_ENDED: &str = ", owner = NULL FROM taken_over
-     WHERE deliveries.id = taken_over.id AND state IN ('pending', 'claimed') AND doubt = 0
+const SUPERSEDE_SQLITE: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+     WHERE id IN (SELECT unhex(value, '-') FROM json_each($1)) AND doubt = 0
+       AND (state = 'pending' OR (state = 'claimed' AND $3))
+     RETURNING subscription_id, given_from";
+const SUPERSEDE_POSTGRES: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+     FROM (SELECT value::uuid AS id FROM jsonb_array_elements_text($1)) AS r
+     WHERE deliveries.id = r.id AND doubt = 0 AND (state = 'pending' OR (state = 'claimed' AND $3))
      RETURNING subscription_id, given_from";
 const VARIANT_ID: &str = "SELECT id FROM variants WHERE issue_id = $1 AND key = $2";
 const INSERT_VARIANT: &str =
@@ -189,23 +190,19 @@ pub(in crate::issues) async fn supersede(
     deliveries: &[DeliveryId],
     now: Timestamp,
 ) -> sqlx::Result<Vec<SubscriptionId>> {
-    let condition = if state.is_open() {
-        SUPERSEDE_UNCLAIMED
-    } else {
-        SUPERSEDE_ENDED
-    };
+    let sql = tx.pick(SUPERSEDE_SQLITE, SUPERSEDE_POSTGRES);
+    // of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
+    let and_claimed = !state.is_open();
     let mut skipped = Vec::new();
     let mut moves: Vec<(SubscriptionId, Move)> = Vec::new();
     for ids in deliveries.chunks(ROWS) {
-        let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> = write_db!(tx, |conn| {
-            let mut update = QueryBuilder::new(TAKEN_OVER);
-            update.push_values(ids, |mut row, id| {
-                row.push_bind(*id);
-            });
-            update.push(SUPERSEDE).push_bind(now).push(condition);
-            let query = update.build_query_as().persistent(false);
-            query.fetch_all(conn).await?
-        });
+        let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
+            write_db!(tx, |conn| sqlx::query_as(sql)
+                .bind(Json(ids))
+                .bind(now)
+                .bind(and_claimed)
+                .fetch_all(conn)
+                .await)?;
         skipped.extend(rows.iter().map(|(subscription, _)| *subscription));
         for (subscription, given_from) in rows {
             let given_from = given_from.map_or_else(Vec::new, |given_from| given_from.0);
