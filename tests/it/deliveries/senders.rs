@@ -15,6 +15,7 @@ use paperround::smtp::relay::{Relay, Reuse};
 use paperround::smtp::relay_config::{EhloName, RelayConfig};
 use paperround::smtp::route::{Route, Stop};
 use paperround::worker::sender::{Pace, Parts, Sender};
+use paperround::worker::signing::SigningMailroom;
 
 use super::Press;
 use crate::support::smtp_server::SmtpServer;
@@ -73,6 +74,23 @@ impl Press {
         let relay = self.relay("scripted", to, clock.clone());
         let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
         parts.pace.drain = drain;
+        Sender::new(parts)
+    }
+
+    /// A sender of mails from another mailroom, over one connection.
+    pub(crate) async fn sender_signed(
+        &self,
+        server: &SmtpServer,
+        mailroom: Arc<SigningMailroom>,
+    ) -> Sender {
+        let clock = self.time.clone();
+        let to = To {
+            max_connections: 1,
+            ..To::port(server.port())
+        };
+        let relay = self.relay("scripted", to, clock.clone());
+        let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
+        parts.mailroom = mailroom;
         Sender::new(parts)
     }
 
