@@ -81,8 +81,9 @@ db_test!(
         let sender = press.sender_signed(&server, mailroom).await;
         sender.run_until_idle().await;
         let mut sent: Vec<_> = server.accepted().into_iter().map(|mail| mail.raw).collect();
-        sent.iter_mut()
-            .for_each(|raw| *raw = raw.split_off(fields(b"").len()));
+        for raw in &mut sent {
+            *raw = raw.split_off(fields(b"").len());
+        }
         assert_eq!(*seal.signed.lock().unwrap(), sent, "over one connection");
     }
 );
