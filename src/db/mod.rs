@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgDatabaseError;
 use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseTarget;
 
@@ -76,7 +78,13 @@ pub enum Db {
 
 /// The way to SQLite's one writer.
 #[derive(Clone, Debug)]
-pub struct Writer(mpsc::Sender<Job>);
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    /// Cancelled to end it.
+    stop: CancellationToken,
+    /// Cancelled when its connection is closed.
+    ended: CancellationToken,
+}
 
 /// An open write transaction. On SQLite, the one writer's.
 #[derive(Debug)]
@@ -148,7 +156,7 @@ impl Db {
                         Ended { reply, is_broken }
                     })
                 });
-                if writer.0.send(job).await.is_err() {
+                if writer.jobs.send(job).await.is_err() {
                     return Err(sqlx::Error::WorkerCrashed.into());
                 }
             }
@@ -175,10 +183,15 @@ impl Db {
         }
     }
 
-    /// Closes the connections after what was begun has ended.
+    /// Closes the connections after what was begun has ended. What is asked for later is an error.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { reader, .. } => reader.close().await,
+            Self::Sqlite { reader, writer } => {
+                reader.close().await;
+                // the last to go writes the log into the file
+                writer.stop.cancel();
+                writer.ended.cancelled().await;
+            }
             Self::Postgres(server) => server.pool.close().await,
         }
     }
@@ -215,6 +228,21 @@ pub fn lost_a_race(error: &sqlx::Error) -> bool {
         .and_then(sqlx::error::DatabaseError::code);
     // serialization_failure, deadlock_detected
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Whether the stored data are damaged: asking again helps nobody.
+pub fn is_damaged(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        // data_corrupted, index_corrupted
+        return matches!(&*code, "XX001" | "XX002");
+    }
+    // SQLITE_CORRUPT, SQLITE_NOTADB: the low byte of their extended codes
+    code.parse()
+        .is_ok_and(|code: u32| matches!(code & 0xFF, 11 | 26))
 }
 
 /// Runs `work` and ends its transaction. Says too whether that could not be ended.

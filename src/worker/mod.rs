@@ -128,11 +128,16 @@ impl Prepared {
         Pulse::new(self.worker.clone(), self.ended.clone())
     }
 
-    /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost.
+    /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost or the database
+    /// is damaged.
     pub async fn run(self, lock: WorkerLock, stop: CancellationToken) {
         let renderer = Arc::new(Renderer::of(&self.app));
+        let sending = async {
+            self.sender.run(stop.clone()).await;
+            self.ended.cancel();
+        };
         tokio::join!(
-            self.sender.run(stop.clone()),
+            sending,
             stop.run_until_cancelled(scheduler::poll_feeds(&self.app)),
             stop.run_until_cancelled(repeat(|| scheduler::make_issues_due(&self.app))),
             stop.run_until_cancelled(repeat(|| advance(&self.app, &renderer))),

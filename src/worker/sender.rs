@@ -18,7 +18,7 @@ use super::seat::Seat;
 use super::ticks;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, is_damaged};
 use crate::deliveries::claim::{self, Terms};
 use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
@@ -127,12 +127,18 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
+    /// Sends until `stop`, or until the database turns out to be damaged; then lets what is on the wire come to its end,
+    /// gives back the rest and says goodbye.
     pub async fn run(&self, stop: CancellationToken) {
+        let stop = stop.child_token();
+        let sending = async {
+            self.send(&stop, Until::Stopped).await;
+            stop.cancel();
+        };
         let beating = async {
             tokio::join!(self.beat(&stop), self.tidy(&stop));
         };
-        tokio::join!(self.send(&stop, Until::Stopped), beating);
+        tokio::join!(sending, beating);
     }
 
     /// Sends everything that can be claimed now, and comes back when nothing more can. For commands and tests.
@@ -197,6 +203,10 @@ impl Sender {
             let enough = appetite.enough();
             let claimed = match self.claim(queue, &appetite, &mut turn).await {
                 Ok(claimed) => claimed,
+                Err(error) if is_damaged(&error) => {
+                    tracing::error!(error = %error, "The database is damaged: nothing is sent any more. Stop, and restore a backup");
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(error = %error, "Nothing can be claimed; the next try is in a second");
                     0

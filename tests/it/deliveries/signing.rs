@@ -9,13 +9,19 @@ use super::{Press, leases};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
-/// Writes down what it signs, and what it answers to whom.
+/// Writes down what it signs. What it says to some it is told.
 #[derive(Default)]
 struct Seal {
     signed: Mutex<Vec<Vec<u8>>>,
-    refuses: Option<&'static str>,
-    panics_at: Option<&'static str>,
-    answers: Option<(&'static str, &'static [u8])>,
+    answers: Vec<(String, Answer)>,
+}
+
+/// What a signer may do wrong.
+#[derive(Clone, Copy)]
+enum Answer {
+    Refuse(&'static str),
+    Panic(&'static str),
+    Say(&'static [u8]),
 }
 
 fn fields(message: &[u8]) -> Vec<u8> {
@@ -30,16 +36,16 @@ fn is_to(message: &[u8], reader: &str) -> bool {
 
 impl Signer for Seal {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
-        let at = |reader: Option<&str>| reader.is_some_and(|reader| is_to(message, reader));
-        assert!(!at(self.panics_at), "on purpose");
-        if at(self.refuses) {
-            return Err("no key for this domain".to_owned());
+        let told = self.answers.iter().find(|(to, _)| is_to(message, to));
+        match told.map(|(_, answer)| *answer) {
+            Some(Answer::Refuse(why)) => Err(why.to_owned()),
+            Some(Answer::Panic(why)) => std::panic::panic_any(why),
+            Some(Answer::Say(bytes)) => Ok(bytes.to_vec()),
+            None => {
+                self.signed.lock().unwrap().push(message.to_vec());
+                Ok(fields(message))
+            }
         }
-        if let Some((_, answer)) = self.answers.filter(|(reader, _)| at(Some(reader))) {
-            return Ok(answer.to_vec());
-        }
-        self.signed.lock().unwrap().push(message.to_vec());
-        Ok(fields(message))
     }
 }
 
@@ -91,44 +97,41 @@ db_test!(
 db_test!(
     a_mail_that_cannot_be_signed_is_held_and_others_go_on,
     async |app: &TestApp| {
-        for (answer, why) in [
-            (&b""[..], "no header field"),
-            (b"X-Seal: unfinished", "no header field"),
+        let cases = [
+            (Answer::Refuse("no key"), "no key"),
+            (Answer::Panic("on purpose"), "on purpose"),
+            (Answer::Say(b""), "no header field"),
+            (Answer::Say(b"X-Seal: unfinished"), "no header field"),
             (
-                b"X-Seal: x\r\n\r\nThe body begins early.\r\n",
+                Answer::Say(b"X-Seal: x\r\n\r\nText.\r\n"),
                 "ended the header",
             ),
-            (b"X-Seal: x\ny\r\n", "broke the message"),
-        ] {
-            let press = Press::new(app).await;
-            let readers = press.readers(4).await;
-            let edition = press.edition(&readers, "resend").await;
-            let [refused, poison, odd] =
-                [0, 1, 2].map(|n| &*Box::leak(readers[n].email.clone().into_boxed_str()));
-            let seal = Seal {
-                refuses: Some(refused),
-                panics_at: Some(poison),
-                answers: Some((odd, answer)),
-                ..Seal::default()
-            };
-            let server = SmtpServer::start().await;
-            let (_, mailroom) = mailroom(&press, seal, 1);
-            let sender = press.sender_signed(&server, mailroom).await;
-            sender.run_until_idle().await;
-            assert_eq!(server.accepted().len(), 1);
-            for (n, why) in ["no key for this domain", "on purpose", why]
-                .iter()
-                .enumerate()
-            {
-                let held = press.delivery(edition.deliveries[n]).await;
-                assert_eq!(
-                    (held.state, held.reason),
-                    (State::Held, Some(Reason::Unrenderable))
-                );
-                let said = held.reply_text.unwrap();
-                assert!(said.contains(why), "{said}");
-            }
+            (Answer::Say(b"X-Seal: x\ny\r\n"), "broke the message"),
+        ];
+        let press = Press::new(app).await;
+        let readers = press.readers(cases.len() + 1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let told = readers.iter().zip(cases);
+        let seal = Seal {
+            answers: told
+                .map(|(reader, (answer, _))| (reader.email.clone(), answer))
+                .collect(),
+            ..Seal::default()
+        };
+        let server = SmtpServer::start().await;
+        let (_, mailroom) = mailroom(&press, seal, 1);
+        let sender = press.sender_signed(&server, mailroom).await;
+        sender.run_until_idle().await;
+        for (id, (_, why)) in edition.deliveries.iter().zip(cases) {
+            let held = press.delivery(*id).await;
+            assert_eq!(
+                (held.state, held.reason),
+                (State::Held, Some(Reason::Unrenderable))
+            );
+            let said = held.reply_text.unwrap();
+            assert!(said.contains(why), "{said}");
         }
+        assert_eq!(server.accepted().len(), 1);
     }
 );
 
