@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -12,7 +13,10 @@ use paperround::db::Tx;
 use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::{read_db, write_db};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::sleep;
 
 use super::rig::Rig;
 use crate::deliveries::{Press, Reader, leases};
@@ -41,6 +45,8 @@ const MARKS_AFTER_GOODBYE: &str =
      WHERE marks.what = 'mark' AND goodbyes.what = 'goodbye' AND marks.at > goodbyes.at";
 const SEEN: &str = "SELECT count(*) FROM order_of WHERE what = $1";
 const FORGET: &str = "DELETE FROM order_of";
+/// Within which the marks and goodbyes of a round begin.
+const SPREAD_MICROS: u64 = 100_000;
 const COME_BACK: &str =
     "UPDATE subscriptions SET state = 'active', ended_at = NULL, end_channel = NULL";
 
@@ -66,7 +72,7 @@ async fn watch(press: &Press) {
 }
 
 /// An issue to readers who all leave while their mails are marked. How many were marked.
-async fn round(press: &Press, ledger: &Ledger, readers: &[Reader]) -> usize {
+async fn round(press: &Press, ledger: &Ledger, readers: &[Reader], random: &mut StdRng) -> usize {
     press
         .write(|tx| {
             Box::pin(async move {
@@ -92,16 +98,22 @@ async fn round(press: &Press, ledger: &Ledger, readers: &[Reader]) -> usize {
         .map(|reader| (Some(reader.subscription), reader))
         .collect();
     let relay: Arc<str> = "x".into();
-    let races = claimed.iter().zip(0_usize..).map(|(ready, number)| {
+    let races = claimed.iter().map(|ready| {
         let reader = by_subscription[&ready.claimed.subscription_id];
-        let marking = ledger.advance(None, ready, &relay);
+        let relay = &relay;
+        // all over some transactions of the writer: together, one goodbye would send all marks into ones of their own
+        let [mark_at, leave_at] =
+            [0, 1].map(|_| Duration::from_micros(random.random_range(0..SPREAD_MICROS)));
         async move {
-            let marked = if number % 2 == 0 {
-                tokio::join!(marking, press.unsubscribe(reader)).0
-            } else {
-                tokio::join!(press.unsubscribe(reader), marking).1
+            let marking = async {
+                sleep(mark_at).await;
+                ledger.advance(None, ready, relay).await
             };
-            marked.unwrap() != Marked::No
+            let leaving = async {
+                sleep(leave_at).await;
+                press.unsubscribe(reader).await;
+            };
+            tokio::join!(marking, leaving).0.unwrap() != Marked::No
         }
     });
     let marked = join_all(races).await.into_iter().filter(|marked| *marked);
@@ -134,9 +146,10 @@ db_test!(
         let readers = press.readers(100).await;
         let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
         let rounds = if seed::is_long() { 1000 } else { 10 };
+        let mut random = StdRng::seed_from_u64(seed::seed());
         let mut won = 0;
         for _ in 0..rounds {
-            let marked = round(&press, &ledger, &readers).await;
+            let marked = round(&press, &ledger, &readers, &mut random).await;
             assert_eq!(count(&press, SEEN, Some("mark")).await, marked);
             assert_eq!(count(&press, SEEN, Some("goodbye")).await, 100);
             assert_eq!(count(&press, MARKS_AFTER_GOODBYE, None).await, 0);
