@@ -53,7 +53,7 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Makes ids: UUID version 7 (RFC 9562, section 5.7), so that newer rows sort behind older ones.
+/// Makes ids: UUID version 7 (RFC 9562, section 5.7), so that newer rows sort behind older ones, to the microsecond.
 #[derive(Clone)]
 pub struct Ids {
     clock: Arc<dyn Clock>,
@@ -68,9 +68,14 @@ impl Ids {
 
     /// A new id of any kind.
     pub fn next<T: From<Uuid>>(&self) -> T {
-        let millis = u64::try_from(self.clock.now().as_micros() / 1000).unwrap_or(0);
-        let random = random_bytes::<10>(&*self.entropy);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random)
+        let micros = u64::try_from(self.clock.now().as_micros()).unwrap_or(0);
+        let mut bytes = random_bytes::<10>(&*self.entropy);
+        // The first twelve bits are the fraction of the millisecond (section 6.2, method 3): rows that are made in one
+        // go lie side by side, and what works through them in the order of their ids writes few pages.
+        let fraction = micros % 1000 * 4096 / 1000;
+        let [.., high, low] = fraction.to_be_bytes();
+        (bytes[0], bytes[1]) = (high, low);
+        uuid::Builder::from_unix_timestamp_millis(micros / 1000, &bytes)
             .into_uuid()
             .into()
     }

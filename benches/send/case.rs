@@ -14,6 +14,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     for case in &options.cases {
         match case {
             Case::P1 => throughput::beside_postfix(options).await?,
+            Case::P2 => throughput::signed(options).await?,
             Case::P3 => throughput::over_a_long_wire(options).await?,
             Case::P4 => memory::run(options).await?,
             Case::P5 => prepare::run(options).await?,

@@ -21,6 +21,7 @@ mod program;
 mod proxy;
 mod receiver;
 mod report;
+mod signed;
 mod stage;
 mod watch;
 
@@ -31,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     match &options.command {
         Some(Command::Client(client)) => runtime(true)?.block_on(client::run(client)),
+        Some(Command::Worker(worker)) => runtime(true)?.block_on(signed::run(worker)),
         Some(Command::Proxy(proxy)) => runtime(true)?.block_on(proxy::run(proxy)),
         // on one thread: what it starts dies with the thread that started it
         None => runtime(false)?.block_on(case::run(&options)),

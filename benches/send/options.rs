@@ -31,6 +31,9 @@ pub(crate) enum Case {
     /// Sending on SQLite beside smtp-source and our own client
     #[value(name = "P1")]
     P1,
+    /// P1 with each mail signed, beside the lower of sending and signing
+    #[value(name = "P2")]
+    P2,
     /// Through 25 ms each way with 200 connections, beside the sequential dialogue
     #[value(name = "P3")]
     P3,
@@ -60,9 +63,22 @@ pub(crate) enum Command {
     /// Our client with finished bytes and no database
     #[command(hide = true)]
     Client(ClientArgs),
+    /// The worker, with a signer
+    #[command(hide = true)]
+    Worker(WorkerArgs),
     /// A TCP proxy that delays
     #[command(hide = true)]
     Proxy(ProxyArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    /// Threads that sign
+    #[arg(long)]
+    pub(crate) threads: usize,
+    /// KEY=VALUE
+    #[arg(long = "set")]
+    pub(crate) settings: Vec<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

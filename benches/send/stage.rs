@@ -11,6 +11,7 @@ use paperround::config::{Config, Sources};
 use paperround::db::Db;
 use paperround::deliveries::operate;
 use paperround::id::{IssueId, SystemEntropy};
+use paperround::instance;
 use paperround::issues::release;
 use paperround::newsletters::Newsletter;
 use paperround::subscribers::email_address::AddressRules;
@@ -74,7 +75,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The same data once more. Nobody may be at work on them.
+    /// The same data once more, as the one instance that may send. Nobody may be at work on them.
     pub(crate) async fn copy(&self) -> anyhow::Result<Self> {
         let database = match &self.database {
             None => None,
@@ -90,7 +91,20 @@ impl Stage {
                 fs::copy(entry.path(), copy.path().join(entry.file_name()))?;
             }
         }
+        copy.take_over().await?;
         Ok(copy)
+    }
+
+    /// What an operator does who moved the data: the guard against copies is told that this one may send.
+    async fn take_over(&self) -> anyhow::Result<()> {
+        let app = self.app().await?;
+        instance::begin(&app).await?;
+        let expires_at = app.clock.now() + app.config.delivery.give_up_after;
+        app.db
+            .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
+            .await?;
+        app.db.close().await;
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -23,8 +23,9 @@ cadence-off = not at all
 
 confirmation-subject = Please confirm your subscription to { $newsletter }
 confirmation-title = One click, and you are in
-confirmation-asked-at-page = Someone, hopefully you, entered this address at { $page } on { $at } to receive { $newsletter } by { $sender }.
-confirmation-asked = Someone, hopefully you, entered this address on { $at } to receive { $newsletter } by { $sender }.
+confirmation-asked-at-page = Someone, hopefully you, entered this address at { $page } on { $at } to receive { $newsletter }.
+confirmation-asked = Someone, hopefully you, entered this address on { $at } to receive { $newsletter }.
+confirmation-of-sender = { $newsletter } by { $sender }
 confirmation-what = What you would get
 confirmation-how-often = It comes { $often }. You can leave with one click at any time.
 confirmation-topics = Topics: { $topics }.
@@ -46,6 +47,7 @@ welcome-next = The first one leaves on { $at }, if there is something new by the
 welcome-contacts = So that it does not land among spam, add { $address } to your contacts.
 welcome-latest = While you wait: the latest
 welcome-change = Another rhythm, other topics, or enough? You can change it or leave whenever you like.
+welcome-leave = Had enough one day? Every mail has a link that unsubscribes you at once.
 welcome-button = Change my preferences
 
 ## Already subscribed

@@ -7,10 +7,15 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::timeout;
 
 use super::Db;
+
+/// How long the session that holds the lock may take to say so.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// "paperrou" as a number: other programs in the same cluster use other numbers.
 const ADVISORY_KEY: i64 = 0x7061_7065_7272_6f75;
@@ -75,9 +80,9 @@ impl Db {
             Self::Sqlite { reader, .. } => {
                 WorkerLock::beside(reader.connect_options().get_filename())
             }
-            Self::Postgres(pool) => {
+            Self::Postgres(server) => {
                 // a session of its own: the lock ends with it
-                let mut session = pool.acquire().await?.detach();
+                let mut session = server.pool.acquire().await?.detach();
                 let had: bool = sqlx::query_scalar(postgres)
                     .bind(ADVISORY_KEY)
                     .fetch_one(&mut session)
@@ -105,11 +110,12 @@ impl WorkerLock {
     pub async fn is_held(&mut self) -> bool {
         match &mut self.0 {
             Held::File { .. } => true,
-            Held::Session(session) => sqlx::query_scalar(HELD_POSTGRES)
-                .bind(ADVISORY_KEY)
-                .fetch_one(&mut **session)
-                .await
-                .unwrap_or(false),
+            Held::Session(session) => {
+                let held = sqlx::query_scalar(HELD_POSTGRES)
+                    .bind(ADVISORY_KEY)
+                    .fetch_one(&mut **session);
+                matches!(timeout(ANSWER, held).await, Ok(Ok(true)))
+            }
         }
     }
 }

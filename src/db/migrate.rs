@@ -67,7 +67,7 @@ impl Db {
                 let mut connection = sqlite::options(&path).connect().await?;
                 SQLITE.run(&mut connection).await
             }
-            Self::Postgres(pool) => POSTGRES.run(pool).await,
+            Self::Postgres(server) => POSTGRES.run(&server.pool).await,
         };
         result.map_err(MigrateError::from_step)
     }
@@ -78,7 +78,10 @@ impl Db {
             Self::Sqlite { reader, .. } => {
                 (&SQLITE, sqlx::query_scalar(APPLIED).fetch_all(reader).await)
             }
-            Self::Postgres(pool) => (&POSTGRES, sqlx::query_scalar(APPLIED).fetch_all(pool).await),
+            Self::Postgres(server) => (
+                &POSTGRES,
+                sqlx::query_scalar(APPLIED).fetch_all(&server.pool).await,
+            ),
         };
         let applied: Vec<i64> = match applied {
             Ok(versions) => versions,

@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseTarget;
 
@@ -36,6 +38,7 @@ mod writer;
 pub use lock::{LockError, WorkerLock};
 pub use migrate::{MigrateError, Step};
 pub use offline::{faults_of_file, pause_file, settle_file};
+pub use postgres::{Server, Session};
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +72,19 @@ pub enum Db {
         /// Hands work to the one writer.
         writer: Writer,
     },
-    /// A server: each write is a transaction on the pool.
-    Postgres(PgPool),
+    /// A server: each write is a transaction of its own.
+    Postgres(Server),
 }
 
 /// The way to SQLite's one writer.
 #[derive(Clone, Debug)]
-pub struct Writer(mpsc::Sender<Job>);
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    /// Cancelled to end it.
+    stop: CancellationToken,
+    /// Cancelled when its connection is closed.
+    ended: CancellationToken,
+}
 
 /// An open write transaction. On SQLite, the one writer's.
 #[derive(Debug)]
@@ -147,19 +156,14 @@ impl Db {
                         Ended { reply, is_broken }
                     })
                 });
-                if writer.0.send(job).await.is_err() {
+                if writer.jobs.send(job).await.is_err() {
                     return Err(sqlx::Error::WorkerCrashed.into());
                 }
             }
-            Self::Postgres(pool) => {
-                let pool = pool.clone();
+            Self::Postgres(server) => {
+                let server = server.clone();
                 tokio::spawn(async move {
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the one place that begins a transaction, in a task that nobody cancels"
-                    )]
-                    let tx = pool.begin().await.map(Tx::Postgres);
-                    let (done, _closed_with_its_session) = carry_out(tx, work).await;
+                    let done = server.write(work).await;
                     let _gone = answer.send(done);
                 });
             }
@@ -179,11 +183,16 @@ impl Db {
         }
     }
 
-    /// Closes the connections after what was begun has ended.
+    /// Closes the connections after what was begun has ended. What is asked for later is an error.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { reader, .. } => reader.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite { reader, writer } => {
+                reader.close().await;
+                // the last to go writes the log into the file
+                writer.stop.cancel();
+                writer.ended.cancelled().await;
+            }
+            Self::Postgres(server) => server.pool.close().await,
         }
     }
 }
@@ -219,6 +228,21 @@ pub fn lost_a_race(error: &sqlx::Error) -> bool {
         .and_then(sqlx::error::DatabaseError::code);
     // serialization_failure, deadlock_detected
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Whether the stored data are damaged: asking again helps nobody.
+pub fn is_damaged(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        // data_corrupted, index_corrupted
+        return matches!(&*code, "XX001" | "XX002");
+    }
+    // SQLITE_CORRUPT, SQLITE_NOTADB: the low byte of their extended codes
+    code.parse()
+        .is_ok_and(|code: u32| matches!(code & 0xFF, 11 | 26))
 }
 
 /// Runs `work` and ends its transaction. Says too whether that could not be ended.
@@ -266,13 +290,22 @@ async fn undo(tx: Tx<'_>, name: &'static str) -> bool {
     undone.is_ok()
 }
 
-/// Runs a read on whichever engine `$db` is; `$conn` is its pool.
+/// Runs a read on whichever engine `$db` is; `$conn` is its pool, or a session of it.
 #[macro_export]
 macro_rules! read_db {
     ($db:expr, |$conn:ident| $query:expr) => {
         match $db {
             $crate::db::Db::Sqlite { reader: $conn, .. } => $query,
-            $crate::db::Db::Postgres($conn) => $query,
+            $crate::db::Db::Postgres(server) => match server.session().await {
+                Ok(mut session) => {
+                    let answer = {
+                        let $conn = session.connection();
+                        server.in_time(async { $query }).await
+                    };
+                    session.end(answer)
+                }
+                Err(error) => Err(error),
+            },
         }
     };
 }

@@ -15,6 +15,9 @@ use super::{Db, OpenError, writer};
 /// The first version without the WAL reset bug.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
+/// Rows of the largest statement that writes and gives rows.
+const CLAIM_ROWS: usize = 512;
+
 const VERSION: &str = "SELECT sqlite_version()";
 
 pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
@@ -22,7 +25,10 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
         path: path.to_owned(),
         source,
     })?;
-    let writer_options = options(path).thread_name(|_| "sqlite-writer".to_owned());
+    let writer_options = options(path)
+        .thread_name(|_| "sqlite-writer".to_owned())
+        // its thread does not wait for the reader of a claim's rows
+        .row_buffer_size(CLAIM_ROWS);
     let mut connection = writer_options.connect().await?;
     refuse_old(&mut connection).await?;
     let reader = SqlitePoolOptions::new()

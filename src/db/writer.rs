@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Acquire as _, ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::shared_error::SharedError;
 use super::{Ended, Job, Tx, Writer};
@@ -22,23 +23,41 @@ const FSYNC_FAILED: [&str; 2] = ["1034", "1290"];
 /// `EX_IOERR` of sysexits.h.
 const EXIT_IO: i32 = 74;
 
-/// Starts the writer on `connection`. It ends when no handle to it is left.
+/// Starts the writer on `connection`. It ends when it is told to, or when no handle to it is left.
 pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Writer {
     let (sender, jobs) = mpsc::channel(MOST);
-    tokio::spawn(run(connection, options, jobs));
-    Writer(sender)
+    let writer = Writer {
+        jobs: sender,
+        stop: CancellationToken::new(),
+        ended: CancellationToken::new(),
+    };
+    let (stop, ended) = (writer.stop.clone(), writer.ended.clone());
+    tokio::spawn(async move {
+        let _ended = ended.drop_guard();
+        run(connection, options, jobs, stop).await;
+    });
+    writer
 }
 
 async fn run(
     connection: SqliteConnection,
     options: SqliteConnectOptions,
     mut jobs: mpsc::Receiver<Job>,
+    stop: CancellationToken,
 ) {
     let mut connection = Some(connection);
     let mut waiting = Vec::with_capacity(MOST);
     loop {
-        if waiting.is_empty() && jobs.recv_many(&mut waiting, MOST).await == 0 {
-            break;
+        if waiting.is_empty() {
+            let came = stop.run_until_cancelled(jobs.recv_many(&mut waiting, MOST));
+            if came.await.is_none() {
+                // what was handed over before is done all the same
+                jobs.close();
+                jobs.recv_many(&mut waiting, MOST).await;
+            }
+            if waiting.is_empty() {
+                break;
+            }
         }
         let is_whole = match &mut connection {
             Some(connection) => commit_group(connection, &mut waiting).await,

@@ -139,7 +139,7 @@ async fn make_newsletter(app: &App) -> anyhow::Result<Newsletter> {
         from_name: "The Daily Meridian".to_owned(),
         from_address: "news@meridian.example".to_owned(),
         reply_to: None,
-        postal_address: Some("The Daily Meridian\n1 Longitude Lane\nGreenwich".to_owned()),
+        postal_address: Some("1 Longitude Lane\nGreenwich".to_owned()),
         locale: "en".to_owned(),
         schedule: NewSchedule {
             min_interval: Duration::ZERO,

@@ -59,6 +59,8 @@ const ENVELOPE: [Phase; 3] = [Phase::Mail, Phase::Rcpt, Phase::Data];
 pub struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) input: Input,
+    /// Room for a message on its way out, kept from one to the next.
+    output: Vec<u8>,
     pub(super) deadlines: Deadlines,
     /// Of the message that comes next.
     pub(super) fence: Option<Fence>,
@@ -82,6 +84,7 @@ impl Connection {
             stream,
             encrypted,
             input: Input::default(),
+            output: Vec::new(),
             capabilities: Capabilities::default(),
             deadlines,
             fence: None,
@@ -187,14 +190,17 @@ impl Connection {
         if let Err(failure) = self.take(State::Addressed, Phase::Body) {
             return Outcome::Failed(failure);
         }
-        let group = attached.map(|envelope| self.group(envelope));
-        let group_bytes = group.as_ref().map_or(0, String::len);
-        let mut bytes = Vec::with_capacity(wire.as_bytes().len() + DOT.len() + group_bytes);
+        let mut bytes = std::mem::take(&mut self.output);
+        bytes.clear();
         bytes.extend_from_slice(wire.as_bytes());
         bytes.extend_from_slice(DOT);
         let dot_end = bytes.len();
-        bytes.extend_from_slice(group.unwrap_or_default().as_bytes());
-        if let Err(failure) = self.write_message(&bytes, dot_end).await {
+        if let Some(envelope) = attached {
+            bytes.extend_from_slice(self.group(envelope).as_bytes());
+        }
+        let written = self.write_message(&bytes, dot_end).await;
+        self.output = bytes;
+        if let Err(failure) = written {
             return Outcome::Failed(failure);
         }
         let goes_on = match attached {

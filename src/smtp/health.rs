@@ -71,8 +71,14 @@ impl Record {
         }
     }
 
-    /// A message was answered for, or a recipient: the relay works.
-    pub(crate) fn works(&mut self) {
+    /// A message was answered for, or a recipient: the relay works. A connection that is open from before says nothing
+    /// about a halted relay; the one that tries it when its time has come does.
+    pub(crate) fn works(&mut self, now: Timestamp) {
+        if let Health::Halted { until, .. } = self.health
+            && now < until
+        {
+            return;
+        }
         self.health = Health::Ok;
         self.unusable_since = None;
         self.rests = 0;
@@ -187,7 +193,7 @@ mod tests {
             now = record.health.usable_from().unwrap();
         }
         assert_eq!(rests, [30, 60, 120, 240, 480, 900, 900]);
-        record.works();
+        record.works(now);
         record.rest(now, None, 1.0, String::new());
         assert_eq!(rest_of(&record, now).as_secs(), 30);
     }
@@ -208,7 +214,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         record.lost(now, 1.0, String::new());
         record.lost(now, 1.0, String::new());
-        record.works();
+        record.works(now);
         record.lost(now, 1.0, String::new());
         record.lost(now, 1.0, String::new());
         assert_eq!(record.health, Health::Ok);
@@ -226,8 +232,11 @@ mod tests {
         assert_eq!(record.health, Health::Ok);
         record.transmitted(now, true);
         assert_eq!(rest_of(&record, now), HALTED_RETRY);
-        record.works();
-        record.transmitted(now, true);
+        record.works(now);
+        assert_eq!(rest_of(&record, now), HALTED_RETRY);
+        let later = now + HALTED_RETRY;
+        record.works(later);
+        record.transmitted(later, true);
         assert_eq!(record.health, Health::Ok);
     }
 

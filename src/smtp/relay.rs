@@ -310,7 +310,7 @@ impl Relay {
         let reason = failure.to_string();
         let record = &mut self.lock().record;
         match failure.verdict() {
-            Verdict::Sent | Verdict::Deferred | Verdict::Refused => record.works(),
+            Verdict::Sent | Verdict::Deferred | Verdict::Refused => record.works(now),
             Verdict::RelayBackOff(minimum) => record.rest(now, minimum, jitter, reason),
             Verdict::RelayHalted => record.halt(now, reason),
             Verdict::IssuePaused => {}
@@ -411,7 +411,8 @@ impl Lease {
         open.used_at = Instant::now();
         match &outcome {
             Outcome::Accepted(_) => {
-                self.relay.lock().record.works();
+                let now = self.relay.clock.now();
+                self.relay.lock().record.works(now);
                 self.probe = None;
             }
             Outcome::Failed(failure) => self.learn(failure),

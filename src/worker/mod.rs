@@ -15,6 +15,7 @@ pub mod cleanup;
 pub mod mailroom;
 pub mod scheduler;
 pub mod sender;
+pub mod signing;
 
 pub use pulse::Pulse;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::db::{Db, LockError, WorkerLock};
 use crate::deliveries::Leases;
+use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::worker::Worker;
 use crate::instance::{self, InstanceError};
 use crate::issues::render::Renderer;
@@ -35,6 +37,7 @@ use crate::subscribers::replay::{self, ReplayError};
 
 use mailroom::ServiceMailroom;
 use sender::{Parts, Sender};
+use signing::{Signer, SigningMailroom};
 
 /// Between two looks of the scheduler.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,6 +58,9 @@ pub enum WorkerError {
     /// The suppression journal cannot be replayed.
     #[error(transparent)]
     Journal(#[from] ReplayError),
+    /// The threads that sign cannot be started.
+    #[error("the system has no thread for the signer")]
+    Signer(#[from] std::io::Error),
     /// What workers before left behind cannot be taken back.
     #[error("the database did not answer as it should")]
     Db(#[from] sqlx::Error),
@@ -77,6 +83,22 @@ impl Drop for Prepared {
 
 /// Recovers what workers before left behind. Only for a holder of the lock.
 pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
+    let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
+    prepare_with(app, mailroom).await
+}
+
+/// As [`prepare`]; each mail is signed, on so many threads.
+pub async fn prepare_signed(
+    app: Arc<App>,
+    signer: &Arc<dyn Signer>,
+    threads: usize,
+) -> Result<Prepared, WorkerError> {
+    let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
+    let mailroom = SigningMailroom::start(mailroom, signer, threads)?;
+    prepare_with(app, Arc::new(mailroom)).await
+}
+
+async fn prepare_with(app: Arc<App>, mailroom: Arc<dyn Mailroom>) -> Result<Prepared, WorkerError> {
     let channel = Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone())?;
     if let Channel::Outbox(outbox) = &channel {
         let folder = outbox.folder().display();
@@ -91,7 +113,6 @@ pub async fn prepare(app: Arc<App>) -> Result<Prepared, WorkerError> {
         Db::Sqlite { .. } => Worker::start_alone(db, clock, ids, leases).await?,
         Db::Postgres(_) => Worker::start(db, clock, ids, leases).await?,
     };
-    let mailroom = Arc::new(ServiceMailroom::new(app.clone()));
     let sender = Sender::new(Parts::of(&app, worker.clone(), channel, mailroom));
     Ok(Prepared {
         app,
@@ -107,11 +128,16 @@ impl Prepared {
         Pulse::new(self.worker.clone(), self.ended.clone())
     }
 
-    /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost.
+    /// Works until `stop`, then lets what is on the wire come to its end. Ends too when the lock is lost or the database
+    /// is damaged.
     pub async fn run(self, lock: WorkerLock, stop: CancellationToken) {
         let renderer = Arc::new(Renderer::of(&self.app));
+        let sending = async {
+            self.sender.run(stop.clone()).await;
+            self.ended.cancel();
+        };
         tokio::join!(
-            self.sender.run(stop.clone()),
+            sending,
             stop.run_until_cancelled(scheduler::poll_feeds(&self.app)),
             stop.run_until_cancelled(repeat(|| scheduler::make_issues_due(&self.app))),
             stop.run_until_cancelled(repeat(|| advance(&self.app, &renderer))),

@@ -18,7 +18,7 @@ use super::seat::Seat;
 use super::ticks;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, is_damaged};
 use crate::deliveries::claim::{self, Terms};
 use crate::deliveries::mailroom::Mailroom;
 use crate::deliveries::send::Sending;
@@ -127,12 +127,18 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then lets what is on the wire come to its end, gives back the rest and says goodbye.
+    /// Sends until `stop`, or until the database turns out to be damaged; then lets what is on the wire come to its end,
+    /// gives back the rest and says goodbye.
     pub async fn run(&self, stop: CancellationToken) {
+        let stop = stop.child_token();
+        let sending = async {
+            self.send(&stop, Until::Stopped).await;
+            stop.cancel();
+        };
         let beating = async {
             tokio::join!(self.beat(&stop), self.tidy(&stop));
         };
-        tokio::join!(self.send(&stop, Until::Stopped), beating);
+        tokio::join!(sending, beating);
     }
 
     /// Sends everything that can be claimed now, and comes back when nothing more can. For commands and tests.
@@ -157,10 +163,7 @@ impl Sender {
             };
             lines.spawn(seat.work());
         }
-        tokio::select! {
-            () = self.feed(&queue, until) => {}
-            () = stop.cancelled() => {}
-        }
+        self.feed(&queue, stop, until).await;
         for ready in queue.close() {
             self.ledger
                 .give_back(&ready.claimed, self.parts.clock.now())
@@ -190,40 +193,50 @@ impl Sender {
         }
     }
 
-    async fn feed(&self, queue: &Queue, until: Until) {
+    /// Claims until `stop`. A claim that has begun is awaited: dropped, it would be made all the same, for nobody.
+    async fn feed(&self, queue: &Queue, stop: &CancellationToken, until: Until) {
         let mut appetite = Appetite::new(self.parts.channel.max_lines());
         let mut turn = 0;
-        loop {
+        while !stop.is_cancelled() {
             let called = self.parts.queued.notified();
             appetite.measure(queue.done());
             let enough = appetite.enough();
             let claimed = match self.claim(queue, &appetite, &mut turn).await {
                 Ok(claimed) => claimed,
+                Err(error) if is_damaged(&error) => {
+                    tracing::error!(error = %error, "The database is damaged: nothing is sent any more. Stop, and restore a backup");
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(error = %error, "Nothing can be claimed; the next try is in a second");
                     0
                 }
             };
-            let look_again = timeout(self.parts.pace.poll, called);
-            match (claimed, until) {
-                // Notices are looked for even while digests wait in line.
-                _ if queue.load() > enough => tokio::select! {
-                    () = queue.until_at_most(enough) => {}
-                    _ = look_again => {}
-                },
-                (0, Until::Idle) if queue.load() == 0 => return,
-                // What is on its way may free what comes next.
-                (0, Until::Idle) => queue.until_at_most(0).await,
-                // What may have killed the process is claimed alone: the next follows as soon as it is done.
-                (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
-                    () = queue.until_at_most(0) => {}
-                    _ = look_again => {}
-                },
-                (0, Until::Stopped) => {
-                    let _ = look_again.await;
-                }
-                _ => {}
+            if matches!((claimed, until), (0, Until::Idle)) && queue.load() == 0 {
+                return;
             }
+            let look_again = timeout(self.parts.pace.poll, called);
+            let waiting = async {
+                match (claimed, until) {
+                    // Notices are looked for even while digests wait in line.
+                    _ if queue.load() > enough => tokio::select! {
+                        () = queue.until_at_most(enough) => {}
+                        _ = look_again => {}
+                    },
+                    // What is on its way may free what comes next.
+                    (0, Until::Idle) => queue.until_at_most(0).await,
+                    // What may have killed the process is claimed alone: the next follows as soon as it is done.
+                    (0, Until::Stopped) if queue.load() > 0 => tokio::select! {
+                        () = queue.until_at_most(0) => {}
+                        _ = look_again => {}
+                    },
+                    (0, Until::Stopped) => {
+                        let _ = look_again.await;
+                    }
+                    _ => {}
+                }
+            };
+            let _stopped = stop.run_until_cancelled(waiting).await;
         }
     }
 

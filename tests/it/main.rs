@@ -16,16 +16,14 @@ mod api;
 /// The pages in Chromium: without scripts, on small and large screens, by keyboard.
 #[cfg(feature = "test-browser")]
 mod browser;
-/// The program is killed while it sends.
-mod crash;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
-/// Writes while the disk or the queue is full, and slow ones.
-mod db_faults;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
 /// The whole main job by one command.
 mod demo;
+/// What may go wrong, row by row: kills, relays, disks. Its table says where each row is tested.
+mod faults;
 /// From a site's feed to numbered articles, each once.
 mod feeds;
 /// The guarded client and the parser against a hostile site.

@@ -309,6 +309,67 @@ fn every_todo_has_a_number() {
     none(&faults, "write TODO(#7), with the issue's number");
 }
 
+/// The rows of the fault table, by their ids.
+fn fault_ids() -> Vec<String> {
+    let rows = |letter: &str, numbers: std::ops::RangeInclusive<u8>| -> Vec<String> {
+        numbers.map(|number| format!("{letter}{number}")).collect()
+    };
+    [
+        rows("K", 1..=11),
+        rows("S", 1..=18),
+        rows("D", 1..=11),
+        rows("C", 4..=5),
+        rows("H", 2..=3),
+    ]
+    .concat()
+}
+
+#[test]
+fn every_fault_has_its_tests() {
+    /// Rows that are still to be written. Each goes when its test comes.
+    const OPEN: &[&str] = &["D9"];
+    let table = fs::read_to_string("tests/it/faults/mod.rs").unwrap();
+    let mut faults = Vec::new();
+    for id in fault_ids() {
+        let begins = format!("//! | {id} ");
+        let Some(row) = table.lines().find(|line| line.starts_with(&begins)) else {
+            faults.push(format!("{id} has no row"));
+            continue;
+        };
+        let tests = row.rsplit(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() != OPEN.contains(&id.as_str()) {
+            faults.push(format!("{id}: either open or tested"));
+        }
+        let missing = names.into_iter().filter(|name| !is_test(name));
+        faults.extend(missing.map(|name| format!("{id}: there is no test {name}")));
+    }
+    none(
+        &faults,
+        "each row of the fault table names tests that exist",
+    );
+}
+
+/// Whether there is a test of this path.
+fn is_test(path: &str) -> bool {
+    let Some((module, name)) = path.rsplit_once("::") else {
+        return false;
+    };
+    let file = format!("tests/it/{}", module.replace("::", "/"));
+    [format!("{file}.rs"), format!("{file}/mod.rs")]
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .any(|text| {
+            [
+                format!("fn {name}("),
+                format!("db_test!({name},"),
+                format!("\n    {name},\n"),
+            ]
+            .iter()
+            .any(|found| text.contains(found))
+        })
+}
+
 #[test]
 fn the_changelog_has_an_unreleased_section() {
     let changelog = fs::read_to_string("CHANGELOG.md").unwrap();

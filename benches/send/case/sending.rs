@@ -15,7 +15,8 @@ use crate::process::Process;
 use crate::program;
 use crate::proxy;
 use crate::report::Run;
-use crate::stage::Issue;
+use crate::signed;
+use crate::stage::{Issue, Stage};
 use crate::watch::{self, Accepted};
 
 /// One row of the smallest index, however long the list is.
@@ -61,12 +62,32 @@ impl End {
 
 /// The program sends a copy of the issue; every outcome is durable at the end of the count.
 pub(super) async fn program(who: &'static str, issue: &Issue, wire: Wire) -> anyhow::Result<Run> {
+    worker(who, issue, wire, |stage, settings| {
+        program::start(stage, &["serve", "--only", "worker"], settings)
+    })
+    .await
+}
+
+/// The same by a worker that signs on so many threads.
+pub(super) async fn signed(issue: &Issue, wire: Wire, threads: usize) -> anyhow::Result<Run> {
+    worker("signed", issue, wire, |stage, settings| {
+        signed::spawn(stage, settings, threads)
+    })
+    .await
+}
+
+async fn worker(
+    who: &'static str,
+    issue: &Issue,
+    wire: Wire,
+    start: impl FnOnce(&Stage, &[(&'static str, String)]) -> anyhow::Result<Process>,
+) -> anyhow::Result<Run> {
     let issue = issue.copy().await?;
     let mut end = End::start(issue.stage.path(), wire).await?;
     let db = issue.stage.db().await?;
     let settings = program::relay(end.port, wire.connections);
     let began_at = Instant::now();
-    let mut sender = program::start(&issue.stage, &["serve", "--only", "worker"], &settings)?;
+    let mut sender = start(&issue.stage, &settings)?;
     let accepted = watch::accepted(&mut end.sink, &mut sender, issue.readers)
         .await
         .with_context(|| program::words(&issue.stage))?;

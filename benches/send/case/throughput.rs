@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::sending::{self, Wire};
 use crate::database;
 use crate::options::{ClientArgs, Options};
-use crate::report::{self, Report, Run, Target, ratios, show_runs};
+use crate::report::{self, Report, Run, Spread, Target, ratios, show_runs};
+use crate::signed;
 use crate::stage::{self, Engine, Issue, Stage, Upto};
 
 const NEAR: Wire = Wire {
@@ -17,6 +18,9 @@ const FAR: Wire = Wire {
     connections: 200,
     delay: Some(Duration::from_millis(25)),
 };
+
+/// Threads that sign.
+const SIGNERS: usize = 2;
 
 /// P1: a digest on SQLite, beside smtp-source and our own client without a database.
 pub(super) async fn beside_postfix(options: &Options) -> anyhow::Result<()> {
@@ -37,6 +41,34 @@ pub(super) async fn beside_postfix(options: &Options) -> anyhow::Result<()> {
     show_runs(&runs);
     compare(&runs, "P1", ("paperround", "smtp-source"), 1.5)?;
     compare(&runs, "P1-bound", ("paperround", "client"), 0.8)
+}
+
+/// P2: each mail signed by RSA-2048, beside the lower of what is sent unsigned and what as many threads sign while
+/// something unsigned is sent.
+pub(super) async fn signed(options: &Options) -> anyhow::Result<()> {
+    let readers = options.readers;
+    println!("P2: a digest to {readers} readers, 20 connections, signed on {SIGNERS} threads");
+    let scratch = Stage::new(Engine::Sqlite).await?;
+    let message = std::fs::read(stage::sample(scratch.path()).await?)?;
+    let issue = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
+    let (mut runs, mut values, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..options.runs {
+        let unsigned = sending::program("unsigned", &issue, NEAR).await?;
+        let beside = Box::pin(sending::program("beside", &issue, NEAR));
+        let (beside, rate) = signed::beside(beside, message.clone(), SIGNERS).await?;
+        let signed = sending::signed(&issue, NEAR, SIGNERS).await?;
+        values.push(signed.per_second / unsigned.per_second.min(rate));
+        rates.push(rate);
+        runs.extend([unsigned, beside, signed]);
+    }
+    show_runs(&runs);
+    println!(
+        "  {} signatures/s beside an unsigned run",
+        Spread::of(&rates).text()
+    );
+    let target = Target::AtLeast(0.85);
+    let what = "signed / the lower of unsigned and signing";
+    Report::new("P2", what, "x", target, &values, report::json(&runs)?).publish(&values)
 }
 
 /// P3: through 25 ms each way, beside the same client with one command at a time.

@@ -11,7 +11,7 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use self::decide::{Brake, alarms, brakes};
 use self::tally::{DomainTally, Tally};
@@ -19,7 +19,7 @@ use super::settlement::Settlement;
 use super::store;
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
-use crate::id::{DeliveryId, IssueId, WorkerId};
+use crate::id::{IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// A pause that is over.
@@ -35,14 +35,13 @@ pub struct Pause {
     pub resume_reason: String,
 }
 
-/// Counts the answers of those settlements that took effect. The last rows that its transaction writes.
+/// Counts the answers of settlements that took effect. The last rows that its transaction writes.
 pub(super) async fn record<'s>(
     tx: &mut Tx<'_>,
     settlements: impl Iterator<Item = &'s Settlement>,
-    ended: &HashSet<DeliveryId>,
 ) -> sqlx::Result<()> {
     let mut answers: BTreeMap<(IssueId, WorkerId), Vec<&Settlement>> = BTreeMap::new();
-    for settlement in settlements.filter(|settlement| ended.contains(&settlement.id)) {
+    for settlement in settlements {
         if let Some(answer) = &settlement.answer {
             let key = (answer.issue, settlement.owner);
             answers.entry(key).or_default().push(settlement);

@@ -1,6 +1,5 @@
 //! The mark, with the locks that make it exact: issue, subscription, sign-up, delivery, in this order.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +60,7 @@ const MARK_ALL_SQLITE: &str =
        AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
            AND (s.paused_until IS NULL OR s.paused_until <= $2))
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $3 - $5)
-     RETURNING id";
+       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $3 - $5)";
 const MARK_ALL_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', marked_at = $2,
          lease_until = COALESCE($3, now()) + $4 * INTERVAL '1 microsecond', relay_id = r.relay
      FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, relay TEXT)
@@ -75,8 +73,7 @@ const MARK_ALL_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', m
            AND (s.paused_until IS NULL OR s.paused_until <= $2))
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.owner
-           AND w.heartbeat_at > COALESCE($3, now()) - $5 * INTERVAL '1 microsecond')
-     RETURNING deliveries.id";
+           AND w.heartbeat_at > COALESCE($3, now()) - $5 * INTERVAL '1 microsecond')";
 
 /// A digest to be marked, as the statements read it.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -118,26 +115,27 @@ pub(in crate::deliveries) async fn lock(tx: &mut Tx<'_>, rows: &[MarkRow]) -> sq
     Ok(())
 }
 
-/// Marks digests and gives those that were marked. The others are not their claim's any more, or something stands in the
-/// way of their issue, their reader, their worker or all sending.
+/// Marks digests; gives how many. The others are not their claim's any more, or something stands in the way of their
+/// issue, their reader, their worker or all sending.
 pub(in crate::deliveries) async fn mark_all(
     tx: &mut Tx<'_>,
     rows: &[MarkRow],
     times: Times,
-) -> sqlx::Result<HashSet<DeliveryId>> {
+) -> sqlx::Result<usize> {
     if rows.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(0);
     }
     let sql = tx.pick(MARK_ALL_SQLITE, MARK_ALL_POSTGRES);
-    let marked: Vec<DeliveryId> = write_db!(tx, |conn| sqlx::query_scalar(sql)
+    let marked = write_db!(tx, |conn| sqlx::query(sql)
         .bind(Json(rows))
         .bind(times.now)
         .bind(times.by_lease)
         .bind(micros(times.transmission))
         .bind(micros(times.sign_of_life))
-        .fetch_all(conn)
-        .await)?;
-    Ok(marked.into_iter().collect())
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(usize::try_from(marked).unwrap_or(usize::MAX))
 }
 
 /// An issue's state, and whether it is paused; locked against change until the transaction ends.

@@ -25,8 +25,7 @@ const SETTLE_SQLITE: &str =
          (attempt = r.attempt_made AND (deliveries.state = 'transmitting'
              OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
          OR (r.state = 'sent' AND attempt >= r.attempt_made
-             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
-     RETURNING id";
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))";
 const SETTLE_POSTGRES: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
          not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
@@ -39,8 +38,7 @@ const SETTLE_POSTGRES: &str =
          (deliveries.attempt = r.attempt AND (deliveries.state = 'transmitting'
              OR (deliveries.state = 'in_doubt' AND r.state <> 'in_doubt')))
          OR (r.state = 'sent' AND deliveries.attempt >= r.attempt
-             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))
-     RETURNING deliveries.id";
+             AND deliveries.state IN ('pending', 'claimed', 'in_doubt', 'held', 'skipped', 'failed')))";
 
 const REFUSE_SQLITE: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, not_before = r.not_before,
@@ -52,8 +50,7 @@ const REFUSE_SQLITE: &str =
              value ->> 'doubted' AS doubted, value ->> 'code' AS code, value ->> 'enhanced' AS enhanced,
              value ->> 'said' AS said
          FROM json_each($1)) AS r
-     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND deliveries.state = 'claimed'
-     RETURNING id";
+     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND deliveries.state = 'claimed'";
 const REFUSE_POSTGRES: &str =
     "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL,
          not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
@@ -63,8 +60,7 @@ const REFUSE_POSTGRES: &str =
      FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, state TEXT, reason TEXT,
          not_before BIGINT, at BIGINT, counted BIGINT, doubted BIGINT, code BIGINT, enhanced TEXT, said TEXT)
      WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
-       AND deliveries.state = 'claimed'
-     RETURNING deliveries.id";
+       AND deliveries.state = 'claimed'";
 
 const GIVE_BACK_SQLITE: &str =
     "UPDATE deliveries SET state = 'pending', owner = NULL, lease_until = NULL, not_before = r.not_before
@@ -147,19 +143,19 @@ impl GivenBack {
     }
 }
 
-/// Settles what was transmitted. Gives those that were: a row may know better.
+/// Settles what was transmitted. Gives how many rows: one may know better.
 pub(in crate::deliveries) async fn settle(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<usize> {
     end(tx, (SETTLE_SQLITE, SETTLE_POSTGRES), settled).await
 }
 
-/// Settles what was never marked. Gives those that were: a row may not be its claim's any more.
+/// Settles what was never marked. Gives how many rows: one may not be its claim's any more.
 pub(in crate::deliveries) async fn refuse(
     tx: &mut Tx<'_>,
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<usize> {
     end(tx, (REFUSE_SQLITE, REFUSE_POSTGRES), settled).await
 }
 
@@ -167,16 +163,18 @@ async fn end(
     tx: &mut Tx<'_>,
     (sqlite, postgres): (&'static str, &'static str),
     settled: &[Settlement],
-) -> sqlx::Result<Vec<DeliveryId>> {
+) -> sqlx::Result<usize> {
     if settled.is_empty() {
-        return Ok(Vec::new());
+        return Ok(0);
     }
     let rows: Vec<_> = settled.iter().map(EndRow::of).collect();
     let sql = tx.pick(sqlite, postgres);
-    write_db!(tx, |conn| sqlx::query_scalar(sql)
+    let ended = write_db!(tx, |conn| sqlx::query(sql)
         .bind(Json(&rows))
-        .fetch_all(conn)
-        .await)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(usize::try_from(ended).unwrap_or(usize::MAX))
 }
 
 /// Puts back rows of which certainly nothing was transmitted in this attempt, marked or not.

@@ -17,7 +17,7 @@ use crate::deliveries::settlement::Settlement;
 use crate::deliveries::store::mark::{self, MarkRow, Times};
 use crate::deliveries::store::settle::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State};
-use crate::id::{DeliveryId, IssueId, WorkerId};
+use crate::id::{IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
@@ -46,6 +46,24 @@ struct Group {
     marks: Vec<MarkRow>,
 }
 
+/// Why nothing of a group was written.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    /// Something stands in the way of one of its rows, which is a matter of that one alone. Asking for each row's answer
+    /// would cost all groups more than this costs the few.
+    #[error("one of the group is not what it was")]
+    NotAll,
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
+}
+
+impl Mark {
+    /// `None` for a notice, which is marked alone.
+    fn row(&self) -> Option<MarkRow> {
+        MarkRow::of(&self.ready.claimed, &self.relay)
+    }
+}
+
 impl Writer {
     pub(super) async fn run(self, mut operations: mpsc::Receiver<Operation>) {
         let mut waiting = Vec::with_capacity(MOST);
@@ -67,9 +85,9 @@ impl Writer {
         }
         let (times, fence) = self.times();
         match self.commit(group, times).await {
-            Ok(marked) => {
+            Ok(()) => {
                 for operation in operations {
-                    self.answer(operation, &marked, fence);
+                    self.answer(operation, fence);
                 }
             }
             // One of them, or all, or only the answer of the COMMIT was lost: each by itself finds out.
@@ -81,11 +99,11 @@ impl Writer {
         }
     }
 
-    /// Answers an operation whose record is stored.
-    fn answer(&self, operation: Operation, marked: &HashSet<DeliveryId>, fence: Deadline) {
+    /// Answers an operation whose group is stored.
+    fn answer(&self, operation: Operation, fence: Deadline) {
         match operation.mark {
             None => send(operation.answer, Ok(Marked::No)),
-            Some(mark) if marked.contains(&mark.ready.claimed.id) => {
+            Some(mark) if mark.row().is_some() => {
                 send(operation.answer, Ok(Marked::Yes { fence }));
             }
             Some(mark) => {
@@ -156,12 +174,12 @@ impl Writer {
         }
     }
 
-    /// Gives those that were marked. A group that lost a race against other transactions is written again.
-    async fn commit(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+    /// A group that lost a race against other transactions is written again.
+    async fn commit(&self, group: Group, times: Times) -> Result<(), Undone> {
         let suspects = group.suspects();
         let paused = group.paused();
         let now = times.now;
-        let marked = self.written(group, times).await?;
+        self.written(group, times).await?;
         for issue in paused {
             self.stops.stop(issue);
         }
@@ -175,10 +193,10 @@ impl Writer {
                 }
             }
         }
-        Ok(marked)
+        Ok(())
     }
 
-    async fn written(&self, group: Group, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+    async fn written(&self, group: Group, times: Times) -> Result<(), Undone> {
         let group = Arc::new(group);
         let mut races = 0;
         loop {
@@ -188,7 +206,7 @@ impl Writer {
                 .write(move |tx| Box::pin(async move { group.write(tx, times).await }))
                 .await;
             match committed {
-                Err(error) if races < RACES && lost_a_race(&error) => races += 1,
+                Err(Undone::Db(error)) if races < RACES && lost_a_race(&error) => races += 1,
                 committed => return committed,
             }
         }
@@ -217,13 +235,13 @@ impl Group {
             Some(Record::GiveBack(back)) => self.given_back.push(back.clone()),
             None => {}
         }
-        if let Some(row) = mark.and_then(|mark| MarkRow::of(&mark.ready.claimed, &mark.relay)) {
+        if let Some(row) = mark.and_then(Mark::row) {
             self.marks.push(row);
         }
     }
 
     /// Locks in the order that everybody keeps: issues, subscriptions, deliveries.
-    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> sqlx::Result<HashSet<DeliveryId>> {
+    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> Result<(), Undone> {
         for settlement in self.settlements.iter().chain(&self.refusals) {
             pause(tx, settlement).await?;
         }
@@ -231,12 +249,27 @@ impl Group {
         let settled = settle::settle(tx, &self.settlements).await?;
         let refused = settle::refuse(tx, &self.refusals).await?;
         settle::give_back(tx, &self.given_back).await?;
-        let ended = settled.into_iter().chain(refused).collect();
-        self.put_back_expired(tx, &ended).await?;
-        let marked = mark::mark_all(tx, &self.marks, times).await?;
-        let all = self.settlements.iter().chain(&self.refusals);
-        brakes::record(tx, all, &ended).await?;
-        Ok(marked)
+        let ends = || self.settlements.iter().chain(&self.refusals);
+        let ended = settled + refused == ends().count();
+        if !ended && !self.is_one() {
+            return Err(Undone::NotAll);
+        }
+        if ended {
+            self.put_back_expired(tx).await?;
+        }
+        if mark::mark_all(tx, &self.marks, times).await? < self.marks.len() {
+            return Err(Undone::NotAll);
+        }
+        if ended {
+            brakes::record(tx, ends()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is one operation's record and nothing else. That a row knows better is an answer then.
+    fn is_one(&self) -> bool {
+        let records = self.settlements.len() + self.refusals.len() + self.given_back.len();
+        records == 1 && self.marks.is_empty()
     }
 
     /// Issues that it pauses.
@@ -257,19 +290,13 @@ impl Group {
         .collect()
     }
 
-    async fn put_back_expired(
-        &self,
-        tx: &mut Tx<'_>,
-        ended: &HashSet<DeliveryId>,
-    ) -> sqlx::Result<()> {
+    async fn put_back_expired(&self, tx: &mut Tx<'_>) -> sqlx::Result<()> {
         let expired = |settlement: &&Settlement| {
             settlement.state == State::Failed && settlement.reason == Some(Reason::Expired)
         };
         let all = self.settlements.iter().chain(&self.refusals);
         for settlement in all.filter(expired) {
-            if ended.contains(&settlement.id) {
-                settle::put_back(tx, settlement.id).await?;
-            }
+            settle::put_back(tx, settlement.id).await?;
         }
         Ok(())
     }

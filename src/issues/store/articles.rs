@@ -189,7 +189,7 @@ pub async fn of_issue(db: &Db, issue: IssueId) -> sqlx::Result<Vec<IssueArticle>
     let rows: Vec<Row> = read_db!(db, |conn| sqlx::query_as(OF_ISSUE)
         .bind(issue)
         .fetch_all(conn)
-        .await?);
+        .await)?;
     let article = |(id, position, decision, reason, content): Row| IssueArticle {
         id,
         position,

@@ -1,6 +1,5 @@
 //! What preparing writes: variants, deliveries, the interests they move, and how far the walk has come.
 
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use crate::clock::Timestamp;
@@ -21,14 +20,15 @@ const UNSENT_ISSUES: &str = "SELECT id, state FROM issues
 const UNSENT: &str = "SELECT id, subscription_id, state, doubt, given_from FROM deliveries
      WHERE issue_id = $1 AND subscription_id >= $2 AND subscription_id <= $3
        AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
-const TAKEN_OVER: &str = "WITH taken_over (id) AS (";
-const SUPERSEDE: &str =
-    ") UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = ";
-// of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
-const SUPERSEDE_UNCLAIMED: &str = " FROM taken_over
-     WHERE deliveries.id = taken_over.id AND state = 'pending' AND doubt = 0 RETURNING subscription_id, given_from";
-const SUPERSEDE_ENDED: &str = ", owner = NULL FROM taken_over
-     WHERE deliveries.id = taken_over.id AND state IN ('pending', 'claimed') AND doubt = 0
+const SUPERSEDE_SQLITE: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+     WHERE id IN (SELECT unhex(value, '-') FROM json_each($1)) AND doubt = 0
+       AND (state = 'pending' OR (state = 'claimed' AND $3))
+     RETURNING subscription_id, given_from";
+const SUPERSEDE_POSTGRES: &str =
+    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+     FROM (SELECT value::uuid AS id FROM jsonb_array_elements_text($1)) AS r
+     WHERE deliveries.id = r.id AND doubt = 0 AND (state = 'pending' OR (state = 'claimed' AND $3))
      RETURNING subscription_id, given_from";
 const VARIANT_ID: &str = "SELECT id FROM variants WHERE issue_id = $1 AND key = $2";
 const INSERT_VARIANT: &str =
@@ -36,21 +36,45 @@ const INSERT_VARIANT: &str =
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
      ON CONFLICT (issue_id, key) DO NOTHING";
 const COUNT_RECIPIENTS: &str = "UPDATE variants SET recipients = recipients + $2 WHERE id = $1";
-const INSERT_DELIVERIES: &str =
+// One bind however many rows, and the rows drive: with a list of VALUES, SQLite may read all interests instead.
+const INSERT_DELIVERIES_SQLITE: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
-         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at,
-         created_at) ";
-const MOVED: &str =
-    "WITH moved (subscription_id, topic_id, start_seq, cadence, given_from, given_to) AS (";
-const MOVE: &str = ") UPDATE interests SET given_seq = moved.given_to FROM moved
-     WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
-       AND interests.start_seq = moved.start_seq AND interests.cadence = moved.cadence
-       AND interests.given_seq = moved.given_from";
-const RETURNED: &str =
-    "WITH moved (subscription_id, topic_id, start_seq, given_from, given_to) AS (";
-const PUT_BACK: &str = ") UPDATE interests SET given_seq = moved.given_from FROM moved
-     WHERE interests.subscription_id = moved.subscription_id AND interests.topic_id = moved.topic_id
-       AND interests.start_seq = moved.start_seq AND interests.given_seq = moved.given_to";
+         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at, created_at)
+     SELECT unhex(value ->> 'id', '-'), $2, unhex(value ->> 'subscription', '-'), unhex(value ->> 'variant', '-'), $3,
+         'digest', value ->> 'recipient', value ->> 'domain_key', value ->> 'given_from', 'pending', 0, 0, 0, 0,
+         $4, $5, $4
+     FROM json_each($1) WHERE true
+     ON CONFLICT (issue_id, subscription_id) DO NOTHING";
+const INSERT_DELIVERIES_POSTGRES: &str =
+    "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
+         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at, created_at)
+     SELECT r.id, $2, r.subscription, r.variant, $3, 'digest', r.recipient, r.domain_key, r.given_from, 'pending',
+         0, 0, 0, 0, $4, $5, $4
+     FROM jsonb_to_recordset($1) AS r (id UUID, subscription UUID, variant UUID, recipient TEXT, domain_key TEXT,
+         given_from JSONB)
+     ON CONFLICT (issue_id, subscription_id) DO NOTHING";
+const MOVE_SQLITE: &str = "UPDATE interests SET given_seq = r.given_to
+     FROM (SELECT unhex(value ->> 'subscription', '-') AS subscription, unhex(value ->> 'topic_id', '-') AS topic,
+             value ->> 'start_seq' AS began, value ->> 'cadence' AS rhythm, value ->> 'given_from' AS given_from,
+             value ->> 'given_to' AS given_to
+         FROM json_each($1)) AS r
+     WHERE subscription_id = r.subscription AND topic_id = r.topic AND start_seq = r.began AND cadence = r.rhythm
+       AND given_seq = r.given_from";
+const MOVE_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_to
+     FROM jsonb_to_recordset($1) AS r (subscription UUID, topic_id UUID, start_seq BIGINT, cadence TEXT,
+         given_from BIGINT, given_to BIGINT)
+     WHERE interests.subscription_id = r.subscription AND interests.topic_id = r.topic_id
+       AND interests.start_seq = r.start_seq AND interests.cadence = r.cadence AND interests.given_seq = r.given_from";
+const PUT_BACK_SQLITE: &str = "UPDATE interests SET given_seq = r.given_from
+     FROM (SELECT unhex(value ->> 'subscription', '-') AS subscription, unhex(value ->> 'topic_id', '-') AS topic,
+             value ->> 'start_seq' AS began, value ->> 'given_from' AS given_from, value ->> 'given_to' AS given_to
+         FROM json_each($1)) AS r
+     WHERE subscription_id = r.subscription AND topic_id = r.topic AND start_seq = r.began AND given_seq = r.given_to";
+const PUT_BACK_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_from
+     FROM jsonb_to_recordset($1) AS r (subscription UUID, topic_id UUID, start_seq BIGINT, given_from BIGINT,
+         given_to BIGINT)
+     WHERE interests.subscription_id = r.subscription AND interests.topic_id = r.topic_id
+       AND interests.start_seq = r.start_seq AND interests.given_seq = r.given_to";
 const ADVANCE: &str = "UPDATE issues SET prepared_to = $3, candidates = candidates + $4, queued = queued + $5,
          excluded = excluded + $6
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NULL AND prepared_to IS NOT DISTINCT FROM $2";
@@ -69,11 +93,11 @@ const VARIANTS: &str =
     "SELECT id, locale, subject, bytes, recipients FROM variants WHERE issue_id = $1
      ORDER BY recipients DESC, id";
 
-/// Rows of one statement: at most 11 binds each.
+/// Rows of one statement.
 const ROWS: usize = 2000;
 
-/// A delivery of an issue that is to be inserted.
-#[derive(Clone, Debug)]
+/// A delivery of an issue that is to be inserted, as the statement reads it.
+#[derive(Clone, Debug, serde::Serialize)]
 pub(in crate::issues) struct NewDelivery {
     pub(in crate::issues) id: DeliveryId,
     pub(in crate::issues) subscription: SubscriptionId,
@@ -84,11 +108,20 @@ pub(in crate::issues) struct NewDelivery {
 }
 
 /// An interest that moves, if it still stands where it was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub(in crate::issues) struct InterestMove<'a> {
     pub(in crate::issues) subscription: SubscriptionId,
     pub(in crate::issues) cadence: Cadence,
+    #[serde(flatten)]
     pub(in crate::issues) moved: &'a Move,
+}
+
+/// An interest that returns, if nothing has moved it since.
+#[derive(serde::Serialize)]
+struct InterestReturn<'a> {
+    subscription: SubscriptionId,
+    #[serde(flatten)]
+    moved: &'a Move,
 }
 
 /// A mail of an issue, as lists show it.
@@ -138,7 +171,7 @@ pub(in crate::issues) async fn unsent(
         .bind(first)
         .bind(last)
         .fetch_all(conn)
-        .await?);
+        .await)?;
     let unsent = |(id, subscription, state, doubt, given_from): Row| Unsent {
         id,
         subscription,
@@ -157,23 +190,19 @@ pub(in crate::issues) async fn supersede(
     deliveries: &[DeliveryId],
     now: Timestamp,
 ) -> sqlx::Result<Vec<SubscriptionId>> {
-    let condition = if state.is_open() {
-        SUPERSEDE_UNCLAIMED
-    } else {
-        SUPERSEDE_ENDED
-    };
+    let sql = tx.pick(SUPERSEDE_SQLITE, SUPERSEDE_POSTGRES);
+    // of an issue that is over, nothing is marked any more: what a worker has claimed is skipped too
+    let and_claimed = !state.is_open();
     let mut skipped = Vec::new();
     let mut moves: Vec<(SubscriptionId, Move)> = Vec::new();
     for ids in deliveries.chunks(ROWS) {
-        let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> = write_db!(tx, |conn| {
-            let mut update = QueryBuilder::new(TAKEN_OVER);
-            update.push_values(ids, |mut row, id| {
-                row.push_bind(*id);
-            });
-            update.push(SUPERSEDE).push_bind(now).push(condition);
-            let query = update.build_query_as().persistent(false);
-            query.fetch_all(conn).await?
-        });
+        let rows: Vec<(SubscriptionId, Option<Json<Vec<Move>>>)> =
+            write_db!(tx, |conn| sqlx::query_as(sql)
+                .bind(Json(ids))
+                .bind(now)
+                .bind(and_claimed)
+                .fetch_all(conn)
+                .await)?;
         skipped.extend(rows.iter().map(|(subscription, _)| *subscription));
         for (subscription, given_from) in rows {
             let given_from = given_from.map_or_else(Vec::new, |given_from| given_from.0);
@@ -186,19 +215,20 @@ pub(in crate::issues) async fn supersede(
 
 /// Puts interests back to where they stood before a delivery that was never sent, where nothing has moved them since.
 pub async fn put_back(tx: &mut Tx<'_>, moves: &[(SubscriptionId, Move)]) -> sqlx::Result<()> {
-    for rows in moves.chunks(ROWS) {
-        write_db!(tx, |conn| {
-            let mut update = QueryBuilder::new(RETURNED);
-            update.push_values(rows, |mut row, (subscription, moved)| {
-                row.push_bind(*subscription)
-                    .push_bind(moved.topic_id)
-                    .push_bind(moved.start_seq)
-                    .push_bind(moved.given_from)
-                    .push_bind(moved.given_to);
-            });
-            update.push(PUT_BACK);
-            update.build().persistent(false).execute(conn).await?;
-        });
+    let sql = tx.pick(PUT_BACK_SQLITE, PUT_BACK_POSTGRES);
+    for moves in moves.chunks(ROWS) {
+        let rows: Vec<_> = moves
+            .iter()
+            .map(|(subscription, moved)| InterestReturn {
+                subscription: *subscription,
+                moved,
+            })
+            .collect();
+        write_db!(tx, |conn| sqlx::query(sql)
+            .bind(Json(rows))
+            .execute(conn)
+            .await
+            .map(drop))?;
     }
     Ok(())
 }
@@ -262,29 +292,18 @@ pub(in crate::issues) async fn insert_deliveries(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> sqlx::Result<u64> {
+    let sql = tx.pick(INSERT_DELIVERIES_SQLITE, INSERT_DELIVERIES_POSTGRES);
     let mut inserted = 0;
     for rows in deliveries.chunks(ROWS) {
-        inserted += write_db!(tx, |conn| {
-            let mut insert = QueryBuilder::new(INSERT_DELIVERIES);
-            insert.push_values(rows, |mut row, delivery| {
-                row.push_bind(delivery.id)
-                    .push_bind(issue)
-                    .push_bind(delivery.subscription)
-                    .push_bind(delivery.variant)
-                    .push_bind(newsletter)
-                    .push("'digest'")
-                    .push_bind(delivery.recipient.clone())
-                    .push_bind(delivery.domain_key.clone())
-                    .push_bind(Json(delivery.given_from.clone()))
-                    .push("'pending', 0, 0, 0, 0")
-                    .push_bind(now)
-                    .push_bind(expires_at)
-                    .push_bind(now);
-            });
-            insert.push(" ON CONFLICT (issue_id, subscription_id) DO NOTHING");
-            let done = insert.build().persistent(false).execute(conn).await?;
-            done.rows_affected()
-        });
+        inserted += write_db!(tx, |conn| sqlx::query(sql)
+            .bind(Json(rows))
+            .bind(issue)
+            .bind(newsletter)
+            .bind(now)
+            .bind(expires_at)
+            .execute(conn)
+            .await?
+            .rows_affected());
     }
     Ok(inserted)
 }
@@ -294,22 +313,14 @@ pub(in crate::issues) async fn move_interests(
     tx: &mut Tx<'_>,
     moves: &[InterestMove<'_>],
 ) -> sqlx::Result<u64> {
+    let sql = tx.pick(MOVE_SQLITE, MOVE_POSTGRES);
     let mut done = 0;
     for rows in moves.chunks(ROWS) {
-        done += write_db!(tx, |conn| {
-            let mut update = QueryBuilder::new(MOVED);
-            update.push_values(rows, |mut row, interest| {
-                row.push_bind(interest.subscription)
-                    .push_bind(interest.moved.topic_id)
-                    .push_bind(interest.moved.start_seq)
-                    .push_bind(interest.cadence)
-                    .push_bind(interest.moved.given_from)
-                    .push_bind(interest.moved.given_to);
-            });
-            update.push(MOVE);
-            let result = update.build().persistent(false).execute(conn).await?;
-            result.rows_affected()
-        });
+        done += write_db!(tx, |conn| sqlx::query(sql)
+            .bind(Json(rows))
+            .execute(conn)
+            .await?
+            .rows_affected());
     }
     Ok(done)
 }

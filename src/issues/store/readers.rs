@@ -34,7 +34,7 @@ pub(in crate::issues) async fn page(
         .bind(after)
         .bind(limit)
         .fetch_all(conn)
-        .await?);
+        .await)?;
     let reader = |(subscription, email, locale, paused_until): Row| Reader {
         subscription,
         email,
@@ -62,7 +62,7 @@ pub(in crate::issues) async fn with_interests(
         .bind(first)
         .bind(last)
         .fetch_all(conn)
-        .await?);
+        .await)?;
     let mut rows = rows.into_iter().peekable();
     for reader in readers {
         reader.interests.clear();

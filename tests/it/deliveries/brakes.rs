@@ -5,7 +5,7 @@ use paperround::deliveries::{State, brakes};
 use paperround::id::IssueId;
 use tokio_util::sync::CancellationToken;
 
-use super::senders::leases;
+use super::senders::{To, leases};
 use super::{Edition, Press, Reader};
 use crate::support::smtp_server::ledger::Ledger;
 use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};
@@ -179,7 +179,13 @@ db_test!(
     async |app: &TestApp| {
         let (press, _, edition) = issue(app, 8).await;
         let server = SmtpServer::start().await;
-        let sender = press.sender_of(&server, 8, Duration::from_millis(50)).await;
+        let sender = press
+            .sender_to(To {
+                max_connections: 8,
+                drain: Duration::from_millis(50),
+                ..To::port(server.port())
+            })
+            .await;
         server.script().always(Step::Dot, Act::stall().accepted());
         let stop = CancellationToken::new();
         tokio::join!(sender.run(stop.clone()), async {

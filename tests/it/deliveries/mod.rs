@@ -26,5 +26,8 @@ mod pausing;
 mod recovery;
 /// What replies and losses do to a row.
 mod sending;
+/// Mails that are signed on threads of their own.
+mod signing;
 
 pub(crate) use press::{Edition, Press, Reader};
+pub(crate) use senders::{To, leases};

@@ -1,3 +1,5 @@
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
@@ -163,6 +165,40 @@ db_test!(
         );
         press.sender(&server).await.run_until_idle().await;
         assert_eq!(server.accepted().len(), 40);
+    }
+);
+
+db_test!(
+    a_sender_that_is_stopped_at_any_await_leaves_nothing_claimed,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let server = SmtpServer::start().await;
+        for polls in 1..40 {
+            let edition = press.edition(&readers, "resend").await;
+            let sender = press.sender(&server).await;
+            let stop = CancellationToken::new();
+            let mut running = pin!(sender.run(stop.clone()));
+            let mut left = polls;
+            poll_fn(|context| {
+                if left == 0 {
+                    stop.cancel();
+                } else {
+                    left -= 1;
+                }
+                running.as_mut().poll(context)
+            })
+            .await;
+            let counts = paperround::deliveries::operate::counts(&press.db, edition.issue)
+                .await
+                .unwrap();
+            assert_eq!(
+                (counts.claimed, counts.transmitting, counts.in_doubt),
+                (0, 0, 0),
+                "{polls}"
+            );
+            press.cancel(edition.issue).await;
+        }
     }
 );
 

@@ -15,6 +15,7 @@ use paperround::smtp::relay::{Relay, Reuse};
 use paperround::smtp::relay_config::{EhloName, RelayConfig};
 use paperround::smtp::route::{Route, Stop};
 use paperround::worker::sender::{Pace, Parts, Sender};
+use paperround::worker::signing::SigningMailroom;
 
 use super::Press;
 use crate::support::smtp_server::SmtpServer;
@@ -50,25 +51,46 @@ impl Press {
     }
 
     pub(crate) async fn sender_with(&self, server: &SmtpServer, max_connections: usize) -> Sender {
-        let drain = Duration::from_secs(5);
-        self.sender_of(server, max_connections, drain).await
+        self.sender_to(To {
+            max_connections,
+            ..To::port(server.port())
+        })
+        .await
     }
 
     /// A sender that waits only so long for what is on the wire when it is stopped.
     pub(crate) async fn sender_draining(&self, server: &SmtpServer, drain: Duration) -> Sender {
-        self.sender_of(server, 4, drain).await
+        self.sender_to(To {
+            drain,
+            ..To::port(server.port())
+        })
+        .await
     }
 
-    pub(crate) async fn sender_of(
-        &self,
-        server: &SmtpServer,
-        max_connections: usize,
-        drain: Duration,
-    ) -> Sender {
+    /// A sender of a new worker, to whatever listens there.
+    pub(crate) async fn sender_to(&self, to: To) -> Sender {
         let clock = self.time.clone();
-        let relay = self.relay("scripted", server, max_connections, clock.clone());
+        let drain = to.drain;
+        let relay = self.relay("scripted", to, clock.clone());
         let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
         parts.pace.drain = drain;
+        Sender::new(parts)
+    }
+
+    /// A sender of mails from another mailroom, over one connection.
+    pub(crate) async fn sender_signed(
+        &self,
+        server: &SmtpServer,
+        mailroom: Arc<SigningMailroom>,
+    ) -> Sender {
+        let clock = self.time.clone();
+        let to = To {
+            max_connections: 1,
+            ..To::port(server.port())
+        };
+        let relay = self.relay("scripted", to, clock.clone());
+        let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
+        parts.mailroom = mailroom;
         Sender::new(parts)
     }
 
@@ -80,7 +102,7 @@ impl Press {
 
     pub(crate) fn route(&self, relays: &[Way<'_>], clock: Arc<dyn Clock>) -> Arc<Route> {
         let stops = relays.iter().map(|(name, server, allowance)| Stop {
-            relay: self.relay(name, server, 4, clock.clone()),
+            relay: self.relay(name, To::port(server.port()), clock.clone()),
             allowance: *allowance,
         });
         let stops = stops.collect();
@@ -96,24 +118,18 @@ impl Press {
         Sender::new(self.parts(route, worker, clock))
     }
 
-    fn relay(
-        &self,
-        name: &str,
-        server: &SmtpServer,
-        max_connections: usize,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Relay> {
+    fn relay(&self, name: &str, to: To, clock: Arc<dyn Clock>) -> Arc<Relay> {
         let config = RelayConfig {
             name: name.to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: server.port(),
+            host: to.host.to_owned(),
+            port: to.port,
             tls: RelayTls::None,
             login: None,
-            max_connections,
+            max_connections: to.max_connections,
             ehlo_name: EhloName::of_this_machine(),
             extra_roots: None,
         };
-        let connector = Connector::new(config, Deadlines::all(Duration::from_secs(5))).unwrap();
+        let connector = Connector::new(config, to.deadlines).unwrap();
         Relay::new(connector, Reuse::default(), clock, self.entropy.clone())
     }
 
@@ -137,6 +153,27 @@ impl Press {
     }
 }
 
+/// Where a sender sends, and with how much patience.
+pub(crate) struct To {
+    pub(crate) host: &'static str,
+    pub(crate) port: u16,
+    pub(crate) max_connections: usize,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) drain: Duration,
+}
+
+impl To {
+    /// A port of this machine.
+    pub(crate) fn port(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1",
+            port,
+            max_connections: 4,
+            deadlines: Deadlines::all(Duration::from_secs(5)),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
 /// A relay: its name, where it is, how fast it may be used.
 pub(crate) type Way<'a> = (&'a str, &'a SmtpServer, Option<Allowance>);
 

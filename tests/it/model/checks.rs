@@ -11,6 +11,7 @@ use super::properties;
 use super::state::{Budget, State};
 use super::worker::Reply;
 use super::{Policy, Protocol};
+use crate::support::seed;
 
 type Story = Path<State, Action>;
 
@@ -102,7 +103,7 @@ fn every_promise_holds_under_hold() {
 
 #[test]
 fn every_promise_holds_in_millions_of_states() {
-    if !is_long() {
+    if !seed::is_long() {
         return;
     }
     for policy in [Policy::Resend, Policy::Hold] {
@@ -171,12 +172,4 @@ fn who_leaves_between_two_attempts_gets_no_second_one() {
     assert!(play(whole, &[&first[..], &second[..1]].concat()).is_none());
     let path = play(whole, &first).expect("the claim skips the row");
     assert_eq!(path.last_state().workers[worker].current, None);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment says whether this run is the long one"
-)]
-fn is_long() -> bool {
-    std::env::var("PAPERROUND_TEST_LONG").is_ok()
 }

@@ -1,5 +1,6 @@
 //! A PostgreSQL of a test's own, which it may restart.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,19 +16,21 @@ pub(crate) enum Stop {
     Immediate,
 }
 
-/// A running server. It ends with this handle, or with the test's process.
+/// A running server, on loopback and on a socket in its folder. It ends with this handle, or with the test's process.
 pub(crate) struct Cluster {
     folder: TempDir,
     tools: PathBuf,
+    port: u16,
     guard: Option<Child>,
 }
 
 impl Cluster {
-    /// Makes one and starts it. It listens on a socket in its folder alone, and is for the user who runs the test.
+    /// Makes one and starts it.
     pub(crate) fn start() -> Self {
         let mut cluster = Self {
             folder: tempfile::tempdir().unwrap(),
             tools: tools(),
+            port: free_port(),
             guard: None,
         };
         if is_root() {
@@ -41,7 +44,8 @@ impl Cluster {
         succeed(initdb.args(["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"]));
         // a process that is killed loses nothing that was written; only the machine's end would
         let settings = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 100\nfsync = off\n",
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nmax_connections = 100\nfsync = off\n",
+            cluster.port,
             cluster.folder.path().display()
         );
         let path = data.join("postgresql.conf");
@@ -55,8 +59,14 @@ impl Cluster {
     /// Its database.
     pub(crate) fn target(&self) -> DatabaseTarget {
         let folder = self.folder.path().display();
-        let url = format!("postgres://postgres@localhost/postgres?host={folder}");
+        let port = self.port;
+        let url = format!("postgres://postgres@localhost:{port}/postgres?host={folder}");
         DatabaseTarget::Postgres(url.into())
+    }
+
+    /// Where it listens on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Stops and starts it; `pg_ctl` waits for both.
@@ -117,6 +127,11 @@ impl Drop for Cluster {
             let _stopped = guard.wait();
         }
     }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 fn is_root() -> bool {

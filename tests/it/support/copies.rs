@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use super::smtp_server::SmtpServer;
 
-/// Recipient to state and doubts.
-pub(crate) type Rows = BTreeMap<String, (String, i64)>;
-
 /// What the relay has accepted: for each reader the hashes of their copies.
 pub(crate) struct Copies(BTreeMap<String, Vec<String>>);
 
@@ -29,15 +26,20 @@ impl Copies {
         self.0.contains_key(reader)
     }
 
+    /// How many copies a reader has.
+    pub(crate) fn of(&self, reader: &str) -> usize {
+        self.0.get(reader).map_or(0, Vec::len)
+    }
+
     /// Copies beyond each reader's first.
     pub(crate) fn extra(&self) -> usize {
         self.0.values().map(|hashes| hashes.len() - 1).sum()
     }
 
-    /// A copy more than one has a doubt in the record, and all copies of a reader are the same bytes.
-    pub(crate) fn assert_within_doubts(&self, rows: &Rows) {
+    /// A copy more than one has a doubt in the record (`doubts`, by reader), and all copies of a reader are the same bytes.
+    pub(crate) fn assert_within_doubts(&self, doubts: impl Fn(&str) -> i64) {
         for (reader, hashes) in &self.0 {
-            let doubt = usize::try_from(rows[reader].1).unwrap();
+            let doubt = usize::try_from(doubts(reader)).unwrap();
             assert!(
                 hashes.len() <= 1 + doubt,
                 "{reader} got {} copies with {doubt} doubts",

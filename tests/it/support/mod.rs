@@ -11,12 +11,15 @@ pub(crate) mod feed_server;
 pub(crate) mod http;
 mod people;
 mod program;
+pub(crate) mod proxy;
 #[cfg(feature = "test-receivers")]
 pub(crate) mod receivers;
 mod rows;
 pub(crate) mod seed;
 pub(crate) mod service;
 pub(crate) mod smtp_server;
+#[cfg(feature = "test-strace")]
+pub(crate) mod strace;
 
 pub(crate) use app::{Stopped, TestApp};
 pub(crate) use database::Engine;

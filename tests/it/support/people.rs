@@ -1,13 +1,17 @@
 //! Newsletters and readers, made through the front doors.
 
+use std::time::Duration;
+
+use paperround::clock::{Clock as _, SystemClock};
+use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::id::{SignupId, SubscriptionId};
 use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, Newsletter};
 use paperround::read_db;
 use paperround::token::{Purpose, ReaderToken};
 
-use super::TestApp;
 use super::http::Site;
+use super::{Program, TestApp};
 
 const NEWEST_SIGNUP: &str =
     "SELECT id, token_salt FROM signups WHERE email_key = $1 ORDER BY requested_at DESC LIMIT 1";
@@ -43,6 +47,32 @@ impl TestApp {
         add::newsletter(self, new).await.expect("it can be made")
     }
 
+    /// A newsletter with something to send to so many readers, for the program: it goes by the system's clock, and no
+    /// slot comes within the next hours.
+    pub(crate) async fn newsletter_with_news(&self, readers: usize) -> Newsletter {
+        self.time.set(SystemClock.now());
+        let noon = self.now() + Duration::from_hours(12);
+        let newsletter = self
+            .newsletter_due("world", &noon.to_string()[11..16], "UTC")
+            .await;
+        let list: Vec<_> = (0..readers)
+            .map(|n| format!("reader{n}@example.org"))
+            .collect();
+        let path = self.folder().join("readers.csv");
+        std::fs::write(&path, format!("email\n{}\n", list.join("\n"))).unwrap();
+        Program::of(self)
+            .run(&["import", path.to_str().unwrap()])
+            .expect(0);
+        let article = PostedArticle {
+            external_id: "a".to_owned(),
+            url: "https://example.org/a".to_owned(),
+            title: "A title".to_owned(),
+            ..Default::default()
+        };
+        publish(self, newsletter.id, vec![article]).await.unwrap();
+        newsletter
+    }
+
     /// The token in the mail that the newest sign-up of this address gets.
     pub(crate) async fn confirm_token(&self, email: &str) -> String {
         let (id, salt): (SignupId, Vec<u8>) =
@@ -76,7 +106,7 @@ impl TestApp {
     /// A reader who filled in the form and pressed the button; the path of their unsubscribe link.
     pub(crate) async fn reader(&self, site: &Site, slug: &str, email: &str) -> String {
         // So that the newest sign-up is the newest.
-        self.time.advance(std::time::Duration::from_millis(1));
+        self.time.advance(Duration::from_millis(1));
         let path = format!("/subscribe/{slug}");
         site.post(&path, &[("email", email)])
             .await

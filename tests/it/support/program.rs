@@ -9,11 +9,14 @@ use secrecy::ExposeSecret as _;
 
 use super::TestApp;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_paperround");
+
 /// How to start the program.
 pub(crate) struct Program {
     variables: Vec<(String, String)>,
     folder: std::path::PathBuf,
-    run_by_nobody: bool,
+    /// What runs the program, with its arguments; empty where it runs by itself.
+    under: Vec<String>,
 }
 
 /// What one run said.
@@ -49,7 +52,7 @@ impl Program {
         let program = Self {
             variables: Vec::new(),
             folder: folder.to_path_buf(),
-            run_by_nobody: false,
+            under: Vec::new(),
         };
         program.with(
             "PAPERROUND_DATA_DIR",
@@ -67,7 +70,22 @@ impl Program {
     pub(crate) fn run_by_nobody(mut self) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let ours = std::fs::metadata("/proc/self").expect("Linux tells who we are");
-        self.run_by_nobody = ours.uid() == 0;
+        if ours.uid() == 0 {
+            let setpriv = [
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+            ];
+            self.under = setpriv.map(str::to_owned).to_vec();
+        }
+        self
+    }
+
+    /// Run by this command, which is given the program and its arguments behind its own.
+    #[cfg(feature = "test-strace")]
+    pub(crate) fn under(mut self, command: Vec<String>) -> Self {
+        self.under = command;
         self
     }
 
@@ -108,14 +126,12 @@ impl Program {
     }
 
     fn command<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Command {
-        let program = env!("CARGO_BIN_EXE_paperround");
-        let mut command = if self.run_by_nobody {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut words = self.under.iter().map(String::as_str);
+        let mut command = Command::new(words.next().unwrap_or(PROGRAM));
+        command.args(words);
+        if !self.under.is_empty() {
+            command.arg(PROGRAM);
+        }
         command
             .args(arguments)
             .current_dir(&self.folder)

@@ -17,3 +17,8 @@ pub(crate) fn seed() -> u64 {
     eprintln!("seed {seed}: PAPERROUND_TEST_SEED={seed} repeats this run");
     seed
 }
+
+/// Whether the long run is asked for: `PAPERROUND_TEST_LONG`, which `scripts/test --long` sets.
+pub(crate) fn is_long() -> bool {
+    number("PAPERROUND_TEST_LONG").is_some()
+}

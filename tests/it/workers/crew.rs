@@ -67,7 +67,7 @@ impl Crew {
                 worker.service.signal("CONT");
                 worker.stands_still_until = None;
             }
-            if worker.service.has_ended() {
+            if worker.service.has_ended().is_some() {
                 let words = worker.service.words();
                 assert!(!worker.has_begun, "a worker ended by itself: {words}");
                 self.workers[number] = self.begin(scene).await;

@@ -7,6 +7,7 @@
 
 mod crew;
 mod faults;
+mod partition;
 mod scene;
 
 use std::time::Duration;
@@ -36,7 +37,7 @@ const WHILE_PREPARING: usize = 4;
 async fn k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
     let seed = seed::seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let (readers, counts) = if is_long() {
+    let (readers, counts) = if seed::is_long() {
         (25_000, Faults::LONG)
     } else {
         (2_500, Faults::SHORT)
@@ -82,7 +83,7 @@ async fn k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k5_a_worker_that_stands_still_past_the_real_lease_comes_back_as_another() {
-    if !is_long() {
+    if !seed::is_long() {
         return;
     }
     let scene = Scene::new(2_000, &[("PAPERROUND_DELIVERY__GRACE", "0s")]).await;
@@ -101,8 +102,4 @@ async fn k5_a_worker_that_stands_still_past_the_real_lease_comes_back_as_another
     eprintln!("{verdict}");
     assert_eq!((verdict.extra, verdict.doubts), (0, 0));
     assert!(words.contains("was taken for dead and begins anew"));
-}
-
-fn is_long() -> bool {
-    seed::number("PAPERROUND_TEST_LONG").is_some()
 }

@@ -19,13 +19,14 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::crew::Crew;
 use crate::support::cluster::{Cluster, Stop};
-use crate::support::copies::{Copies, Rows};
+use crate::support::copies::Copies;
+use crate::support::proxy::Proxy;
 use crate::support::service::Service;
 use crate::support::smtp_server::SmtpServer;
 use crate::support::{Program, TestApp};
 
 const CONNECTIONS: usize = 4;
-const DEADLINE: Duration = Duration::from_mins(3);
+pub(super) const DEADLINE: Duration = Duration::from_mins(3);
 
 const ROWS: &str = "SELECT recipient, state, doubt FROM deliveries WHERE kind = 'digest'";
 const HELD: &str = "SELECT id, issue_id, recipient FROM deliveries WHERE state = 'held'";
@@ -39,6 +40,9 @@ const IN_TRANSACTION: &str = "SELECT COUNT(*) FROM pg_stat_activity
      WHERE state LIKE 'idle in transaction%' AND now() - state_change > INTERVAL '1 second'";
 const ALL_SESSIONS: &str =
     "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'paperround'";
+
+/// Recipient to state and doubts.
+type Rows = BTreeMap<String, (String, i64)>;
 
 /// What the workers work on.
 pub(super) struct Scene {
@@ -75,29 +79,7 @@ impl Scene {
     pub(super) async fn new(readers: usize, settings: &[(&'static str, &str)]) -> Self {
         let cluster = Cluster::start();
         let app = TestApp::start_on(cluster.target()).await;
-        // the program goes by the system's clock: no slot may come while it is at work
-        app.time.set(SystemClock.now());
-        let noon = app.now() + Duration::from_hours(12);
-        let newsletter = app
-            .newsletter_due("world", &noon.to_string()[11..16], "UTC")
-            .await;
-        let list: Vec<_> = (0..readers)
-            .map(|n| format!("reader{n}@example.org"))
-            .collect();
-        let path = app.folder().join("readers.csv");
-        std::fs::write(&path, format!("email\n{}\n", list.join("\n"))).unwrap();
-        Program::of(&app)
-            .run(&["import", path.to_str().unwrap()])
-            .expect(0);
-        let article = paperround::feeds::publish::PostedArticle {
-            external_id: "a".to_owned(),
-            url: "https://example.org/a".to_owned(),
-            title: "A title".to_owned(),
-            ..Default::default()
-        };
-        paperround::feeds::publish::publish(&app, newsletter.id, vec![article])
-            .await
-            .unwrap();
+        let newsletter = app.newsletter_with_news(readers).await;
         let issue = ManualIssue::default().issue(&app, &newsletter, true);
         let created = create_manual(&app, issue).await.unwrap();
         assert!(matches!(created, Created::Issue(_)));
@@ -126,12 +108,23 @@ impl Scene {
 
     /// Starts one process.
     pub(super) async fn begin(&self) -> Service {
-        let settings: Vec<_> = self
-            .settings
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        Service::begin(&self.app, &settings).await
+        self.begin_with(&[]).await
+    }
+
+    /// Starts one process with these settings over those of all.
+    pub(super) async fn begin_with(&self, settings: &[(&str, &str)]) -> Service {
+        let all = self.settings.iter().map(|(name, value)| (*name, &**value));
+        let program = all
+            .chain(settings.iter().copied())
+            .fold(Program::of(&self.app), |program, (name, value)| {
+                program.with(name, value)
+            });
+        Service::begin(program, self.app.folder()).await
+    }
+
+    /// A wire to the database.
+    pub(super) async fn wire(&self) -> Proxy {
+        Proxy::to(self.cluster.port()).await
     }
 
     /// What the processes logged.
@@ -290,7 +283,7 @@ impl Scene {
             copies.readers().eq(after.keys()),
             "ledger and database differ"
         );
-        copies.assert_within_doubts(rows);
+        copies.assert_within_doubts(|reader| rows[reader].1);
         Verdict {
             readers: copies.readers().count(),
             extra: copies.extra(),

@@ -270,6 +270,9 @@ impl Dialogue<'_> {
     async fn perform(&mut self, act: Act) -> io::Result<u16> {
         tokio::time::sleep(act.delay).await;
         self.write(&act.bytes).await?;
+        if let Some(call) = &act.call {
+            (call.0)();
+        }
         match act.after {
             After::Continue => {}
             After::Close => return Err(over()),

@@ -35,7 +35,6 @@ impl Ledger {
     }
 
     /// How many messages were accepted.
-    #[cfg(feature = "test-postgres")]
     pub(crate) fn count(&self) -> usize {
         self.accepted.lock().unwrap().len()
     }

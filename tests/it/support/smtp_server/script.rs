@@ -1,7 +1,9 @@
 //! What the server does instead of answering well, step by step.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -45,6 +47,18 @@ pub(crate) struct Act {
     pub(crate) after: After,
     /// At the dot: whether the message is accepted. By default when the bytes begin with a 2.
     pub(crate) accepts: bool,
+    /// What is done when the bytes are out.
+    pub(super) call: Option<Call>,
+}
+
+/// Something outside the dialogue, such as the end of the client.
+#[derive(Clone)]
+pub(super) struct Call(pub(super) Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call")
+    }
 }
 
 impl Act {
@@ -56,6 +70,7 @@ impl Act {
             accepts: bytes.first() == Some(&b'2'),
             bytes,
             after: After::Continue,
+            call: None,
         }
     }
 
@@ -81,6 +96,12 @@ impl Act {
 
     pub(crate) fn delayed(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// Calls this when its bytes are out.
+    pub(crate) fn calling(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.call = Some(Call(Arc::new(call)));
         self
     }
 

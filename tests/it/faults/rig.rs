@@ -1,0 +1,248 @@
+//! The real program on a folder of its own, before a relay that outlives it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use paperround::id::{DeliveryId, IssueId, SubscriptionId};
+use paperround::read_db;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::support::copies::Copies;
+use crate::support::service::Service;
+use crate::support::smtp_server::SmtpServer;
+use crate::support::{Engine, Program, Stopped, TestApp};
+
+/// Connections to the relay.
+pub(super) const CONNECTIONS: usize = 8;
+/// How long anything may take on a busy machine.
+pub(super) const DEADLINE: Duration = Duration::from_mins(5);
+
+const READERS: &str = "SELECT subscribers.email, subscriptions.id FROM subscriptions
+     JOIN subscribers ON subscribers.id = subscriptions.subscriber_id ORDER BY subscriptions.id";
+const ROWS: &str =
+    "SELECT id, issue_id, recipient, state, doubt, reason FROM deliveries WHERE kind = 'digest'";
+const ACTIVE: &str =
+    "SELECT subscribers.email FROM subscriptions
+     JOIN subscribers ON subscribers.id = subscriptions.subscriber_id WHERE subscriptions.state = 'active'";
+const PAUSED: &str = "SELECT count(*) FROM settings WHERE key = 'sending_paused'";
+const INTEGRITY: &str = "PRAGMA integrity_check";
+
+/// A reader and the path of the unsubscribe link in their mails.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub(super) email: String,
+    pub(super) link: String,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Row {
+    pub(super) id: DeliveryId,
+    pub(super) issue_id: IssueId,
+    pub(super) recipient: String,
+    pub(super) state: String,
+    pub(super) doubt: i64,
+    pub(super) reason: Option<String>,
+}
+
+/// Readers, an article and a relay. Nobody has the data open but the program.
+pub(super) struct Rig {
+    pub(super) data: Stopped,
+    pub(super) relay: SmtpServer,
+    pub(super) readers: Vec<Reader>,
+    /// The process that the relay's script may kill.
+    pub(super) victim: Arc<AtomicU32>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Rig {
+    pub(super) async fn new(readers: usize) -> Self {
+        let app = TestApp::start(Engine::Sqlite).await;
+        app.newsletter_with_news(readers).await;
+        let found: Vec<(String, SubscriptionId)> =
+            read_db!(&app.db, |conn| sqlx::query_as(READERS)
+                .fetch_all(conn)
+                .await)
+            .unwrap();
+        let readers = found
+            .into_iter()
+            .map(|(email, subscription)| Reader {
+                email,
+                link: format!("/unsubscribe/{}", app.unsubscribe_token(subscription)),
+            })
+            .collect();
+        Self::on(app.stop().await, readers).await
+    }
+
+    /// The same beginning once more, before another relay.
+    #[cfg(feature = "test-strace")]
+    pub(super) async fn copy(&self) -> Self {
+        let mut copy = Self::on(self.data.copy(), self.readers.clone()).await;
+        copy.settings.clone_from(&self.settings);
+        copy
+    }
+
+    async fn on(data: Stopped, readers: Vec<Reader>) -> Self {
+        Self {
+            data,
+            relay: SmtpServer::start().await,
+            readers,
+            victim: Arc::default(),
+            settings: vec![
+                ("PAPERROUND_SMTP__TLS", "none".to_owned()),
+                ("PAPERROUND_SMTP__MAX_CONNECTIONS", CONNECTIONS.to_string()),
+                ("PAPERROUND_DELIVERY__GRACE", "0s".to_owned()),
+                ("PAPERROUND_LOG__LEVEL", "warn".to_owned()),
+            ],
+        }
+    }
+
+    /// With this environment variable, over what was set before.
+    pub(super) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.retain(|(set, _)| *set != name);
+        self.settings.push((name, value.to_owned()));
+    }
+
+    pub(super) fn program(&self) -> Program {
+        let port = self.relay.port();
+        let program = Program::in_folder(self.data.folder())
+            .with("PAPERROUND_SERVER__BASE_URL", "http://127.0.0.1:8080")
+            .with("PAPERROUND_SMTP__URL", &format!("smtp://127.0.0.1:{port}"));
+        self.settings
+            .iter()
+            .fold(program, |program, (name, value)| program.with(name, value))
+    }
+
+    pub(super) async fn serve(&self) -> Service {
+        Service::of(self.program(), self.data.folder()).await
+    }
+
+    /// An issue for everybody, queued by the command line.
+    pub(super) fn send(&self) {
+        self.program()
+            .run(&["send", "world", "--yes", "--no-wait"])
+            .expect(0);
+    }
+
+    pub(super) async fn rows(&self) -> BTreeMap<String, Row> {
+        let mut database = self.database().await;
+        let rows: Vec<Row> = sqlx::query_as(ROWS).fetch_all(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        rows.into_iter()
+            .map(|row| (row.recipient.clone(), row))
+            .collect()
+    }
+
+    /// Who is subscribed.
+    pub(super) async fn active(&self) -> Vec<String> {
+        let mut database = self.database().await;
+        let active = sqlx::query_scalar(ACTIVE).fetch_all(&mut database).await;
+        database.close().await.unwrap();
+        active.unwrap()
+    }
+
+    /// Whether all sending is paused.
+    pub(super) async fn is_paused(&self) -> bool {
+        let mut database = self.database().await;
+        let paused: i64 = sqlx::query_scalar(PAUSED)
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        database.close().await.unwrap();
+        paused > 0
+    }
+
+    /// What SQLite finds wrong with the file: `ok`.
+    pub(super) async fn integrity(&self) -> String {
+        let mut database = self.database().await;
+        let found = sqlx::query_scalar(INTEGRITY).fetch_one(&mut database).await;
+        database.close().await.unwrap();
+        found.unwrap()
+    }
+
+    async fn database(&self) -> SqliteConnection {
+        SqliteConnectOptions::new()
+            .filename(self.data.folder().join("paperround.db"))
+            .read_only(true)
+            .busy_timeout(DEADLINE)
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    /// Waits until everybody has a row, but for those who left before, and every row has come to its end, which may be
+    /// an operator's desk.
+    pub(super) async fn drained(&self) -> BTreeMap<String, Row> {
+        let ended = |row: &Row| matches!(row.state.as_str(), "sent" | "held" | "skipped");
+        let drained = async {
+            loop {
+                let active = self.active().await;
+                let rows = self.rows().await;
+                if active.iter().all(|reader| rows.contains_key(reader)) && rows.values().all(ended)
+                {
+                    return rows;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        if let Ok(rows) = tokio::time::timeout(DEADLINE, drained).await {
+            return rows;
+        }
+        panic!("not everybody was served: {:?}", tally(&self.rows().await));
+    }
+
+    /// What the relay has accepted.
+    pub(super) fn copies(&self) -> Copies {
+        Copies::at(&self.relay)
+    }
+
+    /// Waits until a service that was told to stop has begun to.
+    pub(super) async fn stopping(&self, service: &Service) {
+        let begun = async {
+            while service.answers().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, begun)
+            .await
+            .expect("it stops listening");
+    }
+
+    /// Waits until the relay has accepted `count` messages.
+    pub(super) async fn accepted(&self, count: usize) {
+        let reached = async {
+            while self.relay.ledger().count() < count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, reached)
+            .await
+            .expect("mails arrive");
+    }
+
+    /// Fails unless everybody in `rows` who was to get the mail has it, a second copy stands beside a doubt, and all
+    /// copies are alike. Gives the number of second copies.
+    #[track_caller]
+    pub(super) fn nobody_is_lost_and_copies_are_doubts(
+        &self,
+        rows: &BTreeMap<String, Row>,
+    ) -> usize {
+        let copies = self.copies();
+        let lost = |row: &&Row| row.state == "sent" && !copies.has(&row.recipient);
+        assert_eq!(rows.values().find(lost), None, "this reader is lost");
+        copies.assert_within_doubts(|reader| rows[reader].doubt);
+        copies.extra()
+    }
+}
+
+/// How many rows stand in each state.
+pub(super) fn tally(rows: &BTreeMap<String, Row>) -> BTreeMap<&str, usize> {
+    let mut tally = BTreeMap::new();
+    for row in rows.values() {
+        *tally.entry(row.state.as_str()).or_default() += 1;
+    }
+    tally
+}
