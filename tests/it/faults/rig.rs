@@ -216,9 +216,13 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };
-        if tokio::time::timeout(deadline, ended).await.is_err() {
-            panic!("not everybody was served: {:?}", tally(&self.rows().await));
-        }
+        let ended = tokio::time::timeout(deadline, ended).await;
+        let rows = self.rows().await;
+        assert!(
+            ended.is_ok(),
+            "not everybody was served: {:?}",
+            tally(&rows)
+        );
     }
 
     /// From the first to the last mail that was settled as sent.

@@ -10,8 +10,12 @@ mod running;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use self::exim::EXIM;
 use self::opensmtpd::OPENSMTPD;
@@ -115,6 +119,27 @@ async fn each_mail_once(mta: Mta, delay: Option<Duration>) {
     eprintln!("{name}, {delay:?} each way: {readers} mails, {pace:.0} a second");
 }
 
+/// The checks are on: EHLO has to be the last command of a group (RFC 2920, section 3.1).
+async fn hasty_client(mta: Mta) {
+    let running = (mta.start)(Setup::default()).await;
+    let port = running.place.port;
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .unwrap();
+    client
+        .write_all(b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\n")
+        .await
+        .unwrap();
+    let noticed = async {
+        let is_violation = |line: &str| mta.violations.iter().any(|words| line.contains(words));
+        while !(mta.log)(&running).lines().any(is_violation) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let noticed = tokio::time::timeout(Duration::from_secs(30), noticed).await;
+    assert!(noticed.is_ok(), "{}", (mta.log)(&running));
+}
+
 async fn one_is_refused(mta: Mta) {
     let refused = "reader7@example.org";
     let setup = Setup {
@@ -171,6 +196,11 @@ macro_rules! mta_tests {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn each_mail_is_in_its_queue_once_over_a_long_wire() {
                 each_mail_once($mta, Some(FAR)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn it_complains_of_a_client_that_does_not_wait() {
+                hasty_client($mta).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

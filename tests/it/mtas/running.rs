@@ -74,9 +74,10 @@ impl Place {
             .stdout(words.try_clone().unwrap())
             .stderr(words)
             .spawn()
-            .expect("run the tests by scripts/test, which installs what they need");
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard", &child.id().to_string()])
+            .unwrap();
+        // what the terminal sends to this process's group does not reach it
+        let guard = Command::new("setsid")
+            .args(["sh", "-c", GUARD, "guard", &child.id().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -87,7 +88,7 @@ impl Place {
                 let ended = child.try_wait().unwrap();
                 assert!(
                     ended.is_none(),
-                    "it ended: {}{}",
+                    "it ended; scripts/test installs what the tests need: {}{}",
                     self.read("words"),
                     self.read("log")
                 );
