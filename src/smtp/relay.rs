@@ -15,7 +15,6 @@ use super::connection::{Connection, Connector, Fence};
 use super::envelope::Envelope;
 use super::health::{Record, jitter};
 use super::outcome::{Cause, Failure, Outcome, Phase, Verdict};
-use super::reply::Reply;
 use super::wire::Wire;
 use crate::clock::{Clock, Timestamp};
 use crate::id::Entropy;
@@ -465,7 +464,7 @@ impl Lease {
         };
         let enough = self.relay.reuse.messages;
         let open = self.open();
-        if open.messages > 0 && failure.phase == Phase::Mail && is_transient(failure) {
+        if open.messages > 0 && failure.phase == Phase::Mail && failure.is_transient() {
             // Many relays take so many messages over one connection and then say so here. It is given no more; if the
             // relay means itself, the next connection hears it at its first message.
             open.messages = enough;
@@ -484,10 +483,6 @@ impl Lease {
     fn open(&mut self) -> &mut Open {
         self.open.as_deref_mut().expect("only `drop` takes it")
     }
-}
-
-fn is_transient(failure: &Failure) -> bool {
-    failure.reply().is_some_and(Reply::is_transient)
 }
 
 impl Drop for Lease {
