@@ -115,6 +115,11 @@ impl Failure {
         Self::new(Phase::Mail, Cause::Lost(reason))
     }
 
+    /// Whether the relay answered 4xx.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.reply().is_some_and(Reply::is_transient)
+    }
+
     /// The relay's complete reply, if it gave one.
     pub fn reply(&self) -> Option<&Reply> {
         match &self.cause {

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Timestamp};
 pub const FAILOVER_AFTER: Duration = Duration::from_secs(30);
 
 /// Lines in all, whatever the relays allow.
-const MOST_LINES: usize = 64;
+const MOST_LINES: usize = 1000;
 
 /// A relay and how fast it may be used.
 #[derive(Clone)]

@@ -9,6 +9,8 @@ use paperround::deliveries::Claimed;
 use paperround::deliveries::mailroom::{Decision, Mail, MailError, Mailroom};
 use paperround::smtp::wire::Wire;
 
+const LINE: &str = "It is a long story, and it goes on like this.\r\n";
+
 /// Decides and makes mails as the test says.
 #[derive(Default)]
 pub(crate) struct Desk {
@@ -17,6 +19,8 @@ pub(crate) struct Desk {
     /// Addresses whose mail cannot be made, and those at which the program fails.
     pub(crate) unmakeable: Mutex<Vec<String>>,
     pub(crate) panics: Mutex<Vec<String>>,
+    /// So many bytes more in each mail.
+    pub(crate) padding: Mutex<usize>,
 }
 
 impl Mailroom for Desk {
@@ -44,8 +48,9 @@ impl Mailroom for Desk {
             let panics = self.panics.lock().unwrap().contains(recipient);
             assert!(!panics, "on purpose");
             let message = format!(
-                "From: news@example.org\r\nTo: {recipient}\r\nMessage-ID: <{}@example.org>\r\n\r\nNews.\r\n",
-                claimed.id
+                "From: news@example.org\r\nTo: {recipient}\r\nMessage-ID: <{}@example.org>\r\n\r\nNews.\r\n{}",
+                claimed.id,
+                LINE.repeat(*self.padding.lock().unwrap() / LINE.len())
             );
             Ok(Mail {
                 sender: "news@example.org".parse().unwrap(),

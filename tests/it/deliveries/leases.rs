@@ -12,7 +12,7 @@ use super::{Edition, Press};
 use crate::support::{TestApp, db_test};
 
 /// `worker` claims the edition's one row.
-async fn claim(press: &Press, edition: &Edition, worker: &Worker) -> Ready {
+pub(super) async fn claim(press: &Press, edition: &Edition, worker: &Worker) -> Ready {
     let terms = Terms {
         owner: worker.id(),
         now: press.now(),
@@ -98,6 +98,24 @@ db_test!(
         ledger.settle(back).await;
         assert_eq!(ledger.mark(&ready, "x").await.unwrap(), Marked::No);
         assert_eq!(press.state(id).await, State::Pending);
+    }
+);
+
+db_test!(
+    what_is_given_back_twice_is_not_taken_from_the_claim_that_came_between,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let worker = press.worker_beside_others().await;
+        let (ledger, id) = (ledger(&press), edition.deliveries[0]);
+        let earlier = claim(&press, &edition, &worker).await;
+        ledger.give_back(&earlier.claimed, press.now()).await;
+        let ready = claim(&press, &edition, &worker).await;
+        ledger.give_back(&earlier.claimed, press.now()).await;
+        assert_eq!(press.state(id).await, State::Claimed);
+        let marked = ledger.mark(&ready, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        ledger.give_back(&earlier.claimed, press.now()).await;
+        assert_eq!(press.state(id).await, State::Transmitting);
     }
 );
 

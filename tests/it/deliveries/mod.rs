@@ -6,6 +6,8 @@ mod senders;
 mod after_goodbye;
 /// What makes an issue stop by itself.
 mod brakes;
+/// Clocks that run on within a message, and clocks that differ.
+mod clocks;
 /// Several relays: whose turn it is, and what is said of those that fail.
 mod failover;
 /// Readers who leave at each state of their delivery.

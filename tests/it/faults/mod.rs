@@ -44,7 +44,7 @@
 //! | D6 PostgreSQL restarts, sessions end | goes on | `workers::k4_k5_d6_nobody_is_lost_and_copies_are_only_where_a_reply_was_lost`, `deliveries::leases::d6_a_mark_whose_commit_was_not_heard_of_is_found_made` |
 //! | D7 partition longer than the lease | no dot after the fence | `workers::partition::d7_a_worker_cut_off_past_its_lease_ends_no_message_that_others_have_taken_over`, `workers::partition::d7_a_database_that_does_not_answer_is_an_error_and_its_session_is_not_used_again` |
 //! | D8 40001, 40P01 | bounded retry, one effect | `deliveries::leases::d8_a_mark_survives_deadlocks` |
-//! | D9 failover to a synchronous standby | as D6 | open |
+//! | D9 failover to a synchronous standby | as D6 | `workers::partition::d9_workers_go_on_at_the_synchronous_standby_and_lose_nothing` |
 //! | D10 backup restored | paused; nobody who left is mailed | `restore::guard::a_restored_backup_with_a_due_issue_is_paused_and_sends_no_mail`, `restore::archive::a_backup_restored_by_command_is_paused_and_mails_nobody_who_left`, `restore::journal::a_restored_database_forgets_no_unsubscribe` |
 //! | D11 requests aborted while the database is slow | the next ones are answered | `faults::disk::d11_requests_that_are_aborted_while_the_database_is_slow_cost_the_others_nothing` |
 //! | loss of power | what left is known | `faults::power::after_a_loss_of_power_every_dot_and_every_goodbye_that_had_left_is_known` |
@@ -68,7 +68,7 @@ mod races;
 /// Relays, and wires that break at any byte.
 mod relay;
 /// The real program on a folder of its own, before a relay that outlives it.
-mod rig;
+pub(crate) mod rig;
 /// Every write and sync of SQLite's writer: killed at it, failing at it.
 #[cfg(feature = "test-strace")]
 mod syscalls;

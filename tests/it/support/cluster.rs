@@ -27,7 +27,41 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Makes one and starts it.
     pub(crate) fn start() -> Self {
-        let mut cluster = Self {
+        let cluster = Self::nowhere();
+        let mut initdb = cluster.tool("initdb");
+        initdb.arg("-D").arg(cluster.data());
+        succeed(initdb.args(["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"]));
+        cluster.begin()
+    }
+
+    /// Makes and starts its synchronous standby: from now on a COMMIT is answered when both have it.
+    pub(crate) fn standby(&self) -> Self {
+        let standby = Self::nowhere();
+        let mut copy = standby.tool("pg_basebackup");
+        copy.arg("-D")
+            .arg(standby.data())
+            .args(["-R", "-X", "stream"]);
+        succeed(copy.args(["-c", "fast", "--no-sync"]).args(self.login()));
+        let standby = standby.begin();
+        let mut psql = self.tool("psql");
+        psql.args(["-c", "ALTER SYSTEM SET synchronous_standby_names = '*'"]);
+        psql.args(["-c", "SELECT pg_reload_conf()"]);
+        succeed(psql.args(self.login()));
+        standby
+    }
+
+    /// It is a standby no longer; `pg_ctl` waits until it takes writes.
+    pub(crate) fn promote(&self) {
+        succeed(self.pg_ctl().arg("promote"));
+    }
+
+    /// It dies, as by a crash.
+    pub(crate) fn die(&self) {
+        succeed(self.pg_ctl().args(["-m", "immediate", "stop"]));
+    }
+
+    fn nowhere() -> Self {
+        let cluster = Self {
             folder: tempfile::tempdir().unwrap(),
             tools: tools(),
             port: free_port(),
@@ -38,22 +72,29 @@ impl Cluster {
             let mut chown = Command::new("chown");
             succeed(chown.arg("postgres:").arg(cluster.folder.path()));
         }
-        let data = cluster.data();
-        let mut initdb = cluster.tool("initdb");
-        initdb.arg("-D").arg(&data);
-        succeed(initdb.args(["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"]));
+        cluster
+    }
+
+    fn begin(mut self) -> Self {
         // a process that is killed loses nothing that was written; only the machine's end would
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nmax_connections = 100\nfsync = off\n",
-            cluster.port,
-            cluster.folder.path().display()
+            self.port,
+            self.folder.path().display()
         );
-        let path = data.join("postgresql.conf");
+        let path = self.data().join("postgresql.conf");
         let usual = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, usual + &settings).unwrap();
-        succeed(cluster.pg_ctl().arg("start"));
-        cluster.guard = Some(cluster.guard());
-        cluster
+        succeed(self.pg_ctl().arg("start"));
+        self.guard = Some(self.guard());
+        self
+    }
+
+    /// How PostgreSQL's own programs reach it.
+    fn login(&self) -> [String; 6] {
+        let folder = self.folder.path().display().to_string();
+        let port = self.port.to_string();
+        ["-h", &folder, "-p", &port, "-U", "postgres"].map(str::to_owned)
     }
 
     /// Its database.

@@ -1,7 +1,7 @@
 //! A wire that breaks at a chosen byte: between the service and a relay, or anything else that speaks TCP.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(crate) struct Break {
 /// The wire. It ends with its handle.
 pub(crate) struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     next: Arc<Mutex<Option<Break>>>,
     carried: Arc<[AtomicUsize; 2]>,
     silent: watch::Sender<bool>,
@@ -57,15 +58,23 @@ impl Proxy {
     pub(crate) async fn to(target: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let target = Arc::new(AtomicU16::new(target));
         let (next, carried) = (
             Arc::<Mutex<_>>::default(),
             Arc::<[AtomicUsize; 2]>::default(),
         );
         let (silent, is_silent) = watch::channel(false);
-        let ends = serve(listener, target, next.clone(), carried.clone(), is_silent);
+        let ends = serve(
+            listener,
+            target.clone(),
+            next.clone(),
+            carried.clone(),
+            is_silent,
+        );
         let task = tokio::spawn(ends);
         Self {
             port,
+            target,
             next,
             carried,
             silent,
@@ -80,6 +89,12 @@ impl Proxy {
     /// The next connection breaks so; those after it do not.
     pub(crate) fn breaks(&self, planned: Break) {
         *self.next.lock().unwrap() = Some(planned);
+    }
+
+    /// Connections that come from now on lead to this port.
+    #[cfg(feature = "test-postgres")]
+    pub(crate) fn lead_to(&self, target: u16) {
+        self.target.store(target, Ordering::SeqCst);
     }
 
     /// From now on nothing is carried, and nothing is lost, until it is not silent any more.
@@ -102,7 +117,7 @@ impl Drop for Proxy {
 
 async fn serve(
     listener: TcpListener,
-    target: u16,
+    target: Arc<AtomicU16>,
     next: Arc<Mutex<Option<Break>>>,
     carried: Arc<[AtomicUsize; 2]>,
     silent: watch::Receiver<bool>,
@@ -113,6 +128,7 @@ async fn serve(
         let (client, _) = listener.accept().await.unwrap();
         let planned = next.lock().unwrap().take();
         let (carried, silent) = (carried.clone(), silent.clone());
+        let target = target.load(Ordering::SeqCst);
         wires.spawn(async move {
             // an end that is not there, or goes away, ends the wire
             if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await {

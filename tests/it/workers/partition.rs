@@ -1,7 +1,8 @@
-//! The wire between a worker and its database falls silent.
+//! The wire between a worker and its database falls silent, or leads to another server.
 
 use std::time::Duration;
 
+use paperround::config::DatabaseTarget;
 use paperround::db::{Db, Server};
 use paperround::read_db;
 use sqlx::postgres::PgPoolOptions;
@@ -13,6 +14,7 @@ use super::scene::{DEADLINE, Scene};
 use crate::support::cluster::Cluster;
 use crate::support::copies::Copies;
 use crate::support::proxy::Proxy;
+use crate::support::seed;
 use crate::support::smtp_server::SmtpServer;
 
 fn url(wire: &Proxy) -> String {
@@ -66,6 +68,30 @@ async fn d7_a_worker_cut_off_past_its_lease_ends_no_message_that_others_have_tak
         assert!((1..=most).contains(&copies), "{reader}: {copies}, {doubt}");
     }
     scene.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d9_workers_go_on_at_the_synchronous_standby_and_lose_nothing() {
+    let primary = Cluster::start();
+    let wire = Proxy::to(primary.port()).await;
+    let target = DatabaseTarget::Postgres(url(&wire).into());
+    let scene = Scene::on(primary, target, 1000, &SCALED).await;
+    let standby = scene.cluster.standby();
+    scene.relay.script().pace(seed::seed(), 5..21);
+    let mut crew = Crew::of(&scene, 2).await;
+    scene.accepted(200).await;
+    scene.cluster.die();
+    standby.promote();
+    wire.lead_to(standby.port());
+    scene.drained(&mut crew).await;
+    let rows = scene.rows().await;
+    scene.assert_that_what_is_sent_was_accepted(&rows);
+    scene.decide().await;
+    scene.drained(&mut crew).await;
+    crew.terminate().await;
+    let verdict = scene.verdict(&rows).await;
+    scene.finish().await;
+    eprintln!("{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
