@@ -49,7 +49,7 @@ pub(crate) enum Case {
     /// Sign-ups over HTTP, beside one commit for each
     #[value(name = "P7")]
     P7,
-    /// Sending on PostgreSQL beside SQLite
+    /// Sending on PostgreSQL beside SQLite, and by three workers beside one
     #[value(name = "P8")]
     P8,
     /// Ready, and sending again, after a kill
