@@ -15,6 +15,7 @@ use super::connection::{Connection, Connector, Fence};
 use super::envelope::Envelope;
 use super::health::{Record, jitter};
 use super::outcome::{Cause, Failure, Outcome, Phase, Verdict};
+use super::reply::Reply;
 use super::wire::Wire;
 use crate::clock::{Clock, Timestamp};
 use crate::id::Entropy;
@@ -43,6 +44,10 @@ impl Default for Reuse {
 /// How long fewer connections are used after the relay said that there are too many.
 const FEWER_FOR: Duration = Duration::from_mins(1);
 
+/// How many connections are being opened at one time. A server's queue of those that it has not accepted yet may be as
+/// short as five (OpenSMTPD), and what does not fit can be lost without a word: it looks open, and no greeting comes.
+const OPENINGS: usize = 4;
+
 /// One relay, shared by all that send.
 pub struct Relay {
     name: Arc<str>,
@@ -51,6 +56,7 @@ pub struct Relay {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     permits: Arc<Semaphore>,
+    openings: Semaphore,
     shared: Mutex<Shared>,
 }
 
@@ -110,6 +116,7 @@ impl Relay {
             clock,
             entropy,
             permits,
+            openings: Semaphore::new(OPENINGS),
             shared,
         })
     }
@@ -147,17 +154,23 @@ impl Relay {
 
     /// Lends a connection: a parked one, else a new one. Waits for a permit, never for the relay's health.
     pub async fn open(self: &Arc<Self>) -> Result<Lease, Unavailable> {
-        let probe = self.admit()?;
+        let mut probe = self.admit()?;
         let permit = self
             .permits
             .clone()
             .acquire_owned()
             .await
             .expect("the permits are never closed");
-        while let Some(open) = self.unpark() {
-            if let Some(open) = self.still_good(open).await {
-                return Ok(self.lend(open, permit, probe));
-            }
+        if let Some(open) = self.parked().await {
+            return Ok(self.lend(open, permit, probe));
+        }
+        let _turn = self.openings.acquire().await;
+        // while it waited, others gave connections back, or met with a relay that fails
+        if let Some(open) = self.parked().await {
+            return Ok(self.lend(open, permit, probe));
+        }
+        if probe.is_none() {
+            probe = self.admit()?;
         }
         if self.is_full() {
             return Err(Unavailable::Busy);
@@ -253,6 +266,16 @@ impl Relay {
             probe,
             _permit: permit,
         }
+    }
+
+    /// A parked connection that may be used again.
+    async fn parked(&self) -> Option<Open> {
+        while let Some(open) = self.unpark() {
+            if let Some(open) = self.still_good(open).await {
+                return Some(open);
+            }
+        }
+        None
     }
 
     fn unpark(&self) -> Option<Open> {
@@ -437,9 +460,18 @@ impl Lease {
         if odd {
             self.relay.lock().record.answered_data_after_refusal();
         }
-        if let Err(failure) = result {
-            self.learn(failure);
+        let Err(failure) = result else {
+            return;
+        };
+        let enough = self.relay.reuse.messages;
+        let open = self.open();
+        if open.messages > 0 && failure.phase == Phase::Mail && is_transient(failure) {
+            // Many relays take so many messages over one connection and then say so here. It is given no more; if the
+            // relay means itself, the next connection hears it at its first message.
+            open.messages = enough;
+            return;
         }
+        self.learn(failure);
     }
 
     fn learn(&mut self, failure: &Failure) {
@@ -452,6 +484,10 @@ impl Lease {
     fn open(&mut self) -> &mut Open {
         self.open.as_deref_mut().expect("only `drop` takes it")
     }
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    failure.reply().is_some_and(Reply::is_transient)
 }
 
 impl Drop for Lease {

@@ -6,7 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Rows that wait in the process, at most: enough to keep fast lines busy while the next are claimed.
-const MOST: usize = 250;
+const MOST: usize = 1000;
+/// Rows of one claim, at most: while it is written, marks and settles wait.
+const MOST_AT_ONCE: usize = 500;
+/// What a line has in hand: the message that it writes, and the one whose envelope goes along.
+const IN_HAND: usize = 2;
 /// Rows that wait for each line, at least.
 const LEAST_PER_LINE: usize = 2;
 /// A rate is not taken from a shorter time.
@@ -46,12 +50,12 @@ impl Appetite {
 
     /// With so many in the process, waiting or in hand, nothing more is claimed.
     pub(super) fn enough(&self) -> usize {
-        self.lines + self.ahead
+        self.lines * IN_HAND + self.ahead
     }
 
     /// Rows of one claim.
     pub(super) fn claim(&self) -> usize {
-        self.ahead * 2
+        (self.ahead * 2).min(MOST_AT_ONCE)
     }
 }
 
@@ -62,15 +66,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn fast_lines_are_fed_further_ahead_than_slow_ones() {
         let mut appetite = Appetite::new(4);
-        assert_eq!((appetite.enough(), appetite.claim()), (12, 16));
+        assert_eq!((appetite.enough(), appetite.claim()), (16, 16));
         // a thousand a second
         tokio::time::advance(Duration::from_millis(10)).await;
         appetite.measure(10);
-        assert_eq!((appetite.enough(), appetite.claim()), (254, 500));
+        assert_eq!((appetite.enough(), appetite.claim()), (1008, 500));
         // twenty a second
         tokio::time::advance(Duration::from_secs(1)).await;
         appetite.measure(30);
-        assert_eq!((appetite.enough(), appetite.claim()), (24, 40));
+        assert_eq!((appetite.enough(), appetite.claim()), (28, 40));
         // none: the relay rests, which says nothing about its pace
         tokio::time::advance(Duration::from_mins(1)).await;
         appetite.measure(30);

@@ -42,6 +42,9 @@ mod leaks;
 mod migrations;
 /// The delivery protocol in every order of events: a model, its promises, and mutants that break them.
 mod model;
+/// An issue through Debian's Postfix, Exim and OpenSMTPD: each mail once, by their queues' own record.
+#[cfg(feature = "test-mtas")]
+mod mtas;
 /// Making newsletters, topics and schedules.
 mod newsletters;
 /// What an operator sees and decides on the command line.

@@ -68,7 +68,7 @@ mod races;
 /// Relays, and wires that break at any byte.
 mod relay;
 /// The real program on a folder of its own, before a relay that outlives it.
-mod rig;
+pub(crate) mod rig;
 /// Every write and sync of SQLite's writer: killed at it, failing at it.
 #[cfg(feature = "test-strace")]
 mod syscalls;

@@ -16,14 +16,19 @@ use crate::support::smtp_server::SmtpServer;
 use crate::support::{Engine, Program, Stopped, TestApp};
 
 /// Connections to the relay.
-pub(super) const CONNECTIONS: usize = 8;
+pub(crate) const CONNECTIONS: usize = 8;
 /// How long anything may take on a busy machine.
-pub(super) const DEADLINE: Duration = Duration::from_mins(5);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 const READERS: &str = "SELECT subscribers.email, subscriptions.id FROM subscriptions
      JOIN subscribers ON subscribers.id = subscriptions.subscriber_id ORDER BY subscriptions.id";
-const ROWS: &str =
-    "SELECT id, issue_id, recipient, state, doubt, reason FROM deliveries WHERE kind = 'digest'";
+const ROWS: &str = "SELECT id, issue_id, recipient, state, doubt, reason, reply_text FROM deliveries WHERE kind = 'digest'";
+#[cfg(feature = "test-mtas")]
+const ENDED: &str = "SELECT count(*) FROM deliveries
+     WHERE kind = 'digest' AND state IN ('sent', 'failed', 'held', 'skipped')";
+#[cfg(feature = "test-mtas")]
+const PACE: &str = "SELECT count(*) * 1000000.0 / (max(settled_at) - min(settled_at))
+     FROM deliveries WHERE kind = 'digest' AND state = 'sent'";
 const ACTIVE: &str =
     "SELECT subscribers.email FROM subscriptions
      JOIN subscribers ON subscribers.id = subscriptions.subscriber_id WHERE subscriptions.state = 'active'";
@@ -32,34 +37,35 @@ const INTEGRITY: &str = "PRAGMA integrity_check";
 
 /// A reader and the path of the unsubscribe link in their mails.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
-    pub(super) email: String,
-    pub(super) link: String,
+pub(crate) struct Reader {
+    pub(crate) email: String,
+    pub(crate) link: String,
 }
 
 /// How a delivery stands.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(super) struct Row {
-    pub(super) id: DeliveryId,
-    pub(super) issue_id: IssueId,
-    pub(super) recipient: String,
-    pub(super) state: String,
-    pub(super) doubt: i64,
-    pub(super) reason: Option<String>,
+pub(crate) struct Row {
+    pub(crate) id: DeliveryId,
+    pub(crate) issue_id: IssueId,
+    pub(crate) recipient: String,
+    pub(crate) state: String,
+    pub(crate) doubt: i64,
+    pub(crate) reason: Option<String>,
+    pub(crate) reply_text: Option<String>,
 }
 
 /// Readers, an article and a relay. Nobody has the data open but the program.
-pub(super) struct Rig {
-    pub(super) data: Stopped,
-    pub(super) relay: SmtpServer,
-    pub(super) readers: Vec<Reader>,
+pub(crate) struct Rig {
+    pub(crate) data: Stopped,
+    pub(crate) relay: SmtpServer,
+    pub(crate) readers: Vec<Reader>,
     /// The process that the relay's script may kill.
-    pub(super) victim: Arc<AtomicU32>,
+    pub(crate) victim: Arc<AtomicU32>,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Rig {
-    pub(super) async fn new(readers: usize) -> Self {
+    pub(crate) async fn new(readers: usize) -> Self {
         let app = TestApp::start(Engine::Sqlite).await;
         app.newsletter_with_news(readers).await;
         let found: Vec<(String, SubscriptionId)> =
@@ -79,7 +85,7 @@ impl Rig {
 
     /// The same beginning once more, before another relay.
     #[cfg(feature = "test-strace")]
-    pub(super) async fn copy(&self) -> Self {
+    pub(crate) async fn copy(&self) -> Self {
         let mut copy = Self::on(self.data.copy(), self.readers.clone()).await;
         copy.settings.clone_from(&self.settings);
         copy
@@ -101,12 +107,12 @@ impl Rig {
     }
 
     /// With this environment variable, over what was set before.
-    pub(super) fn set(&mut self, name: &'static str, value: &str) {
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.settings.retain(|(set, _)| *set != name);
         self.settings.push((name, value.to_owned()));
     }
 
-    pub(super) fn program(&self) -> Program {
+    pub(crate) fn program(&self) -> Program {
         let port = self.relay.port();
         let program = Program::in_folder(self.data.folder())
             .with("PAPERROUND_SERVER__BASE_URL", "http://127.0.0.1:8080")
@@ -116,18 +122,18 @@ impl Rig {
             .fold(program, |program, (name, value)| program.with(name, value))
     }
 
-    pub(super) async fn serve(&self) -> Service {
+    pub(crate) async fn serve(&self) -> Service {
         Service::of(self.program(), self.data.folder()).await
     }
 
     /// An issue for everybody, queued by the command line.
-    pub(super) fn send(&self) {
+    pub(crate) fn send(&self) {
         self.program()
             .run(&["send", "world", "--yes", "--no-wait"])
             .expect(0);
     }
 
-    pub(super) async fn rows(&self) -> BTreeMap<String, Row> {
+    pub(crate) async fn rows(&self) -> BTreeMap<String, Row> {
         let mut database = self.database().await;
         let rows: Vec<Row> = sqlx::query_as(ROWS).fetch_all(&mut database).await.unwrap();
         database.close().await.unwrap();
@@ -137,7 +143,7 @@ impl Rig {
     }
 
     /// Who is subscribed.
-    pub(super) async fn active(&self) -> Vec<String> {
+    pub(crate) async fn active(&self) -> Vec<String> {
         let mut database = self.database().await;
         let active = sqlx::query_scalar(ACTIVE).fetch_all(&mut database).await;
         database.close().await.unwrap();
@@ -145,7 +151,7 @@ impl Rig {
     }
 
     /// Whether all sending is paused.
-    pub(super) async fn is_paused(&self) -> bool {
+    pub(crate) async fn is_paused(&self) -> bool {
         let mut database = self.database().await;
         let paused: i64 = sqlx::query_scalar(PAUSED)
             .fetch_one(&mut database)
@@ -156,7 +162,7 @@ impl Rig {
     }
 
     /// What SQLite finds wrong with the file: `ok`.
-    pub(super) async fn integrity(&self) -> String {
+    pub(crate) async fn integrity(&self) -> String {
         let mut database = self.database().await;
         let found = sqlx::query_scalar(INTEGRITY).fetch_one(&mut database).await;
         database.close().await.unwrap();
@@ -175,7 +181,7 @@ impl Rig {
 
     /// Waits until everybody has a row, but for those who left before, and every row has come to its end, which may be
     /// an operator's desk.
-    pub(super) async fn drained(&self) -> BTreeMap<String, Row> {
+    pub(crate) async fn drained(&self) -> BTreeMap<String, Row> {
         let ended = |row: &Row| matches!(row.state.as_str(), "sent" | "held" | "skipped");
         let drained = async {
             loop {
@@ -194,13 +200,43 @@ impl Rig {
         panic!("not everybody was served: {:?}", tally(&self.rows().await));
     }
 
+    /// Waits until so many rows have come to their end, a refusal too.
+    #[cfg(feature = "test-mtas")]
+    pub(crate) async fn ended(&self, count: usize, deadline: Duration) {
+        let mut database = self.database().await;
+        let ended = async {
+            loop {
+                let ended: i64 = sqlx::query_scalar(ENDED)
+                    .fetch_one(&mut database)
+                    .await
+                    .unwrap();
+                if usize::try_from(ended).unwrap() >= count {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            panic!("not everybody was served: {:?}", tally(&self.rows().await));
+        }
+    }
+
+    /// From the first to the last mail that was settled as sent.
+    #[cfg(feature = "test-mtas")]
+    pub(crate) async fn mails_per_second(&self) -> f64 {
+        let mut database = self.database().await;
+        let pace = sqlx::query_scalar(PACE).fetch_one(&mut database).await;
+        database.close().await.unwrap();
+        pace.unwrap()
+    }
+
     /// What the relay has accepted.
-    pub(super) fn copies(&self) -> Copies {
+    pub(crate) fn copies(&self) -> Copies {
         Copies::at(&self.relay)
     }
 
     /// Waits until a service that was told to stop has begun to.
-    pub(super) async fn stopping(&self, service: &Service) {
+    pub(crate) async fn stopping(&self, service: &Service) {
         let begun = async {
             while service.answers().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -212,7 +248,7 @@ impl Rig {
     }
 
     /// Waits until the relay has accepted `count` messages.
-    pub(super) async fn accepted(&self, count: usize) {
+    pub(crate) async fn accepted(&self, count: usize) {
         let reached = async {
             while self.relay.ledger().count() < count {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -226,7 +262,7 @@ impl Rig {
     /// Fails unless everybody in `rows` who was to get the mail has it, a second copy stands beside a doubt, and all
     /// copies are alike. Gives the number of second copies.
     #[track_caller]
-    pub(super) fn nobody_is_lost_and_copies_are_doubts(
+    pub(crate) fn nobody_is_lost_and_copies_are_doubts(
         &self,
         rows: &BTreeMap<String, Row>,
     ) -> usize {
@@ -239,7 +275,7 @@ impl Rig {
 }
 
 /// How many rows stand in each state.
-pub(super) fn tally(rows: &BTreeMap<String, Row>) -> BTreeMap<&str, usize> {
+pub(crate) fn tally(rows: &BTreeMap<String, Row>) -> BTreeMap<&str, usize> {
     let mut tally = BTreeMap::new();
     for row in rows.values() {
         *tally.entry(row.state.as_str()).or_default() += 1;

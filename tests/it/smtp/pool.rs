@@ -136,6 +136,49 @@ async fn s14_too_many_connections_means_fewer_connections_and_no_failure() {
 }
 
 #[tokio::test]
+async fn few_connections_are_opened_at_one_time_and_where_those_fail_no_more_are() {
+    let server = SmtpServer::start().await;
+    let refused = Act::reply("554 no").delayed(Duration::from_millis(50));
+    server
+        .script()
+        .always(Step::Banner, refused.then(After::Close));
+    let relay = relay_with(&server, 20, clock());
+    let opens = (0..20).map(|_| {
+        let relay = relay.clone();
+        tokio::spawn(async move { relay.open().await.is_ok() })
+    });
+    for open in opens.collect::<Vec<_>>() {
+        assert!(!open.await.unwrap());
+    }
+    assert_eq!(server.counters().connections, 4);
+}
+
+#[tokio::test]
+async fn a_connection_that_has_carried_all_that_its_relay_takes_is_followed_by_another() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    for enough in [
+        "452 4.5.3 Too many messages sent",
+        "421 too many messages in this connection",
+    ] {
+        assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+        server.script().once(Step::Mail, Act::reply(enough));
+        let told = send_over(&relay, "again").await.unwrap();
+        assert_eq!(told, Verdict::RelayBackOff(None));
+        assert_eq!(relay.health(), Health::Ok, "{enough}");
+    }
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    assert_eq!(server.counters().connections, 3);
+    // at the first message of a connection it means the relay
+    relay.close().await;
+    server
+        .script()
+        .once(Step::Mail, Act::reply("452 4.3.1 no space"));
+    send_over(&relay, "again").await.unwrap();
+    assert!(matches!(relay.health(), Health::BackingOff { .. }));
+}
+
+#[tokio::test]
 async fn three_messages_lost_in_a_row_let_the_relay_rest() {
     let server = SmtpServer::start().await;
     let relay = relay_with(&server, 1, clock());

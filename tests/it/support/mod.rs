@@ -9,6 +9,8 @@ pub(crate) mod copies;
 mod database;
 pub(crate) mod feed_server;
 pub(crate) mod http;
+#[cfg(feature = "test-mtas")]
+pub(crate) mod long_wire;
 mod people;
 mod program;
 pub(crate) mod proxy;
