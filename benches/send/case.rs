@@ -2,6 +2,7 @@
 
 mod kill;
 mod memory;
+mod pace;
 mod prepare;
 mod priority;
 mod sending;
@@ -14,6 +15,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     for case in &options.cases {
         match case {
             Case::P1 => throughput::beside_postfix(options).await?,
+            Case::P1c => pace::run(options).await?,
             Case::P2 => throughput::signed(options).await?,
             Case::P3 => throughput::over_a_long_wire(options).await?,
             Case::P4 => memory::run(options).await?,

@@ -31,6 +31,9 @@ pub(crate) enum Case {
     /// Sending on SQLite beside smtp-source and our own client
     #[value(name = "P1")]
     P1,
+    /// Keeping to a relay's allowance, over restarts
+    #[value(name = "P1c")]
+    P1c,
     /// P1 with each mail signed, beside the lower of sending and signing
     #[value(name = "P2")]
     P2,
@@ -49,7 +52,7 @@ pub(crate) enum Case {
     /// Sign-ups over HTTP, beside one commit for each
     #[value(name = "P7")]
     P7,
-    /// Sending on PostgreSQL beside SQLite
+    /// Sending on PostgreSQL beside SQLite, and by three workers beside one
     #[value(name = "P8")]
     P8,
     /// Ready, and sending again, after a kill

@@ -50,6 +50,11 @@ impl Receiver {
         }
     }
 
+    /// When mails were accepted, in no order.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        lock(&self.ledger).values().flatten().copied().collect()
+    }
+
     /// How many mails were accepted, and for how many recipients.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let ledger = lock(&self.ledger);

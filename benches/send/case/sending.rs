@@ -62,7 +62,17 @@ impl End {
 
 /// The program sends a copy of the issue; every outcome is durable at the end of the count.
 pub(super) async fn program(who: &'static str, issue: &Issue, wire: Wire) -> anyhow::Result<Run> {
-    worker(who, issue, wire, |stage, settings| {
+    programs(who, issue, wire, 1).await
+}
+
+/// The same by so many processes at once, with as many connections each.
+pub(super) async fn programs(
+    who: &'static str,
+    issue: &Issue,
+    wire: Wire,
+    processes: usize,
+) -> anyhow::Result<Run> {
+    workers(who, issue, wire, processes, |stage, settings| {
         program::start(stage, &["serve", "--only", "worker"], settings)
     })
     .await
@@ -70,31 +80,38 @@ pub(super) async fn program(who: &'static str, issue: &Issue, wire: Wire) -> any
 
 /// The same by a worker that signs on so many threads.
 pub(super) async fn signed(issue: &Issue, wire: Wire, threads: usize) -> anyhow::Result<Run> {
-    worker("signed", issue, wire, |stage, settings| {
+    workers("signed", issue, wire, 1, |stage, settings| {
         signed::spawn(stage, settings, threads)
     })
     .await
 }
 
-async fn worker(
+async fn workers(
     who: &'static str,
     issue: &Issue,
     wire: Wire,
-    start: impl FnOnce(&Stage, &[(&'static str, String)]) -> anyhow::Result<Process>,
+    processes: usize,
+    start: impl Fn(&Stage, &[(&'static str, String)]) -> anyhow::Result<Process>,
 ) -> anyhow::Result<Run> {
     let issue = issue.copy().await?;
     let mut end = End::start(issue.stage.path(), wire).await?;
     let db = issue.stage.db().await?;
     let settings = program::relay(end.port, wire.connections);
     let began_at = Instant::now();
-    let mut sender = start(&issue.stage, &settings)?;
-    let accepted = watch::accepted(&mut end.sink, &mut sender, issue.readers)
+    let mut first = start(&issue.stage, &settings)?;
+    let others = (1..processes).map(|_| start(&issue.stage, &settings));
+    let others: Vec<_> = others.collect::<anyhow::Result<_>>()?;
+    let accepted = watch::accepted(&mut end.sink, &mut first, issue.readers)
         .await
         .with_context(|| program::words(&issue.stage))?;
     let durable_at = all_durable(&db, &issue).await?;
-    let cpu = sender.cpu()?.saturating_sub(accepted.cpu_before);
-    let peak_rss_bytes = Some(sender.peak_rss_bytes()?);
-    sender.terminate()?;
+    let mut cpu = first.cpu()?.saturating_sub(accepted.cpu_before);
+    let peak_rss_bytes = Some(first.peak_rss_bytes()?);
+    for other in others {
+        cpu += other.cpu()?;
+        other.terminate()?;
+    }
+    first.terminate()?;
     watch::nothing_more(&end.sink, issue.readers).await?;
     issue.check_sent(&db).await?;
     db.close().await;

@@ -90,7 +90,7 @@ pub(super) async fn over_a_long_wire(options: &Options) -> anyhow::Result<()> {
     compare(&runs, "P3", ("paperround", "sequential"), 3.5)
 }
 
-/// P8: one worker on PostgreSQL, beside SQLite.
+/// P8: one worker on PostgreSQL, beside SQLite; three workers, beside one.
 pub(super) async fn on_postgres(options: &Options) -> anyhow::Result<()> {
     if database::cluster().is_none() {
         println!("P8: skipped: no TEST_DATABASE_URL; run under scripts/with-postgres --durable");
@@ -103,10 +103,12 @@ pub(super) async fn on_postgres(options: &Options) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for _ in 0..options.runs {
         runs.push(sending::program("postgres", &on_postgres, NEAR).await?);
+        runs.push(sending::programs("three", &on_postgres, NEAR, 3).await?);
         runs.push(sending::program("sqlite", &on_sqlite, NEAR).await?);
     }
     show_runs(&runs);
-    compare(&runs, "P8", ("postgres", "sqlite"), 0.5)
+    compare(&runs, "P8", ("postgres", "sqlite"), 0.5)?;
+    compare(&runs, "P8-three", ("three", "postgres"), 1.0)
 }
 
 fn client(wire: Wire, messages: u64, message: &Path, sequential: bool) -> ClientArgs {
