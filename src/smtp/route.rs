@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp};
 /// How long a relay is waited for before the next one takes its place.
 pub const FAILOVER_AFTER: Duration = Duration::from_secs(30);
 
-/// Lines in all, whatever the relays allow.
+/// Lines in all, whatever the relays allow: beyond it a number is a slip.
 const MOST_LINES: usize = 1000;
 
 /// A relay and how fast it may be used.

@@ -33,15 +33,7 @@ async fn d7_a_worker_cut_off_past_its_lease_ends_no_message_that_others_have_tak
             ("PAPERROUND_SMTP__URL", &relay_url),
         ])
         .await;
-    let has = async |count: usize| {
-        let reached = async {
-            while its_relay.ledger().count() < count {
-                sleep(Duration::from_millis(2)).await;
-            }
-        };
-        timeout(DEADLINE, reached).await.expect("mails arrive");
-    };
-    has(50).await;
+    its_relay.has_accepted(50, DEADLINE).await;
     // in the midst of marks and settles, each of which may have reached the database or not
     wire.silence(true);
     let mut others = Crew::of(&scene, 1).await;

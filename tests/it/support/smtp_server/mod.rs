@@ -9,6 +9,7 @@ mod dialogue;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -99,6 +100,18 @@ impl SmtpServer {
 
     pub(crate) fn counters(&self) -> Counters {
         *self.shared.counters.lock().unwrap()
+    }
+
+    /// Waits until so many messages were accepted, at most so long.
+    pub(crate) async fn has_accepted(&self, count: usize, within: Duration) {
+        let reached = async {
+            while self.ledger().count() < count {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(within, reached)
+            .await
+            .expect("mails arrive");
     }
 
     /// Everything accepted, in order. Fails when the client broke a rule of the protocol.
