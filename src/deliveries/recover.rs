@@ -50,7 +50,7 @@ async fn sweep_owned(tx: &mut Tx<'_>, now: Timestamp, leases: &Leases) -> sqlx::
 }
 
 /// Gives up rows whose time is over; the articles of those that certainly did not arrive come again. Gives their number.
-/// The time does not run while the issue, or all sending, is paused.
+/// The time does not run while the issue waits for its release, nor while it, or all sending, is paused.
 pub async fn expire(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
     let mut all = 0;
     loop {

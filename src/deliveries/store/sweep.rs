@@ -51,14 +51,16 @@ const DECIDE_DOUBT: &str = "UPDATE deliveries SET
        AND NOT EXISTS (SELECT 1 FROM issues AS i
            WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.paused_at IS NOT NULL)";
 
-// What is paused is not given up, however long it is paused: resuming gives it the whole time again.
+// What is paused or waits for its release is not given up, however long that takes: resuming and releasing give it the
+// whole time again.
 const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
          state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
      WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
          WHERE d.state = 'pending' AND d.expires_at <= $1
            AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-           AND NOT EXISTS (SELECT 1 FROM issues AS i WHERE i.id = d.issue_id AND i.paused_at IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 FROM issues AS i
+               WHERE i.id = d.issue_id AND (i.paused_at IS NOT NULL OR i.state = 'preparing'))
          LIMIT $2)
      RETURNING id";
 
@@ -125,7 +127,8 @@ pub(in crate::deliveries) async fn decide_doubt(
         .map(|done| done.rows_affected()))
 }
 
-/// Gives up waiting rows whose time is over and that are not paused, at most `limit`. Those in doubt are held.
+/// Gives up waiting rows whose time is over and that are neither paused nor unreleased, at most `limit`. Those in doubt
+/// are held.
 pub(in crate::deliveries) async fn expire(
     tx: &mut Tx<'_>,
     now: Timestamp,

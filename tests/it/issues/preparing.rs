@@ -1,5 +1,7 @@
 //! Slots, chunks, crashes, drafts, refusals, the dry run.
 
+use paperround::deliveries::recover;
+
 use super::*;
 use crate::support::db_test;
 
@@ -242,6 +244,7 @@ db_test!(
         assert_eq!(draft.state, IssueState::Preparing);
         assert!(draft.prepared_at.is_some());
         app.time.advance(Duration::from_hours(24 * 9));
+        assert_eq!(recover::expire(&app.db, app.now()).await.unwrap(), 0);
         assert!(
             paperround::issues::release::allow(app, draft.id)
                 .await
