@@ -91,6 +91,23 @@ db_test!(
 );
 
 db_test!(
+    an_issue_waits_until_the_one_before_it_is_prepared,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = frozen(app, &newsletter).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        assert_eq!(issue(app, second).await.state, IssueState::Scheduled);
+        go_on(app).await;
+        assert_eq!(deliveries(app, second).await, mails(&readers, &[2, 1]));
+        for (_, state, _) in deliveries(app, first).await {
+            assert_eq!(state, "skipped");
+        }
+    }
+);
+
+db_test!(
     an_issue_cancelled_while_the_next_is_prepared_loses_nothing,
     async |app: &TestApp| {
         let (newsletter, readers) = world(app, 3).await;
