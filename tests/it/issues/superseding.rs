@@ -165,6 +165,32 @@ db_test!(
     }
 );
 
+db_test!(
+    a_mail_that_a_later_issue_serves_in_part_alone_is_not_taken_over,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let both = [(asia, Cadence::Daily), (europe, Cadence::Weekly)];
+        let ada = [reader(app, &newsletter, "ada@example.org", &both, None).await];
+        publish(
+            app,
+            &newsletter,
+            vec![posted(1, &["asia"]), posted(2, &["europe"])],
+        )
+        .await;
+        let cadences = [Cadence::Daily, Cadence::Weekly];
+        let both = send(app, new_issue(&newsletter, &cadences, app.now())).await;
+        publish(app, &newsletter, vec![posted(3, &["asia"])]).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert!(deliveries(app, daily.id).await.is_empty());
+        assert_eq!(deliveries(app, both.id).await, mails(&ada, &[2, 1]));
+        settle_all(app, both.id).await;
+        let next = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, next.id).await, mails(&ada, &[3]));
+    }
+);
+
 const FORGET_VARIANT: &str = "UPDATE variants SET key = $2 WHERE issue_id = $1";
 const NO_POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = NULL WHERE id = $1";
 
