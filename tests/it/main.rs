@@ -58,6 +58,8 @@ mod ready;
 mod receivers;
 /// A database that was put back or copied: paused, and nobody who left is mailed.
 mod restore;
+/// Readers who come back: what a fresh confirmation begins anew, and what it lifts.
+mod returning;
 /// From a site's feed to the mails, driven by schedules and a clock.
 mod scheduled;
 /// The form: the same answer for everybody, and what becomes of its mail.

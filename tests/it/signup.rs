@@ -23,7 +23,7 @@ const NEWEST: &str =
     "SELECT id, newsletter_id FROM signups WHERE email_key = $1 ORDER BY requested_at DESC LIMIT 1";
 
 /// As a bounce or a spam report does.
-async fn suppress(app: &TestApp, email: &str, reason: &'static str, at: Timestamp) {
+pub(crate) async fn suppress(app: &TestApp, email: &str, reason: &'static str, at: Timestamp) {
     let key = app.keys.suppression_key(email).hash;
     app.db
         .write(move |tx| {

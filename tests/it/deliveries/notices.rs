@@ -48,6 +48,34 @@ db_test!(
 );
 
 db_test!(
+    a_notice_that_comes_while_digests_wait_in_line_goes_before_them,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(20).await;
+        press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let takes_its_time = Act::reply("250 ok").delayed(Duration::from_millis(50));
+        server.script().always(Step::Dot, takes_its_time);
+        let sender = press.sender_with(&server, 1).await;
+        let ((), before) = tokio::join!(sender.run_until_idle(), async {
+            while server.accepted().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            press.sign_up("new@example.org").await;
+            server.accepted().len()
+        });
+        let accepted = server.accepted();
+        assert_eq!(accepted.len(), 21);
+        let place = accepted
+            .iter()
+            .position(|mail| mail.recipient == "new@example.org");
+        let place = place.unwrap();
+        // some are on the wire, or leave while it is claimed
+        assert!(place < before + 10, "{place} after {before}");
+    }
+);
+
+db_test!(
     a_notice_becomes_what_its_claim_decides,
     async |app: &TestApp| {
         let press = Press::new(app).await;

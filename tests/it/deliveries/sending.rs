@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use paperround::deliveries::{Reason, State};
@@ -135,12 +137,15 @@ db_test!(
     a_refused_sender_pauses_the_issue_and_touches_no_reader,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let readers = press.readers(5).await;
+        let readers = press.readers(20).await;
         let edition = press.edition(&readers, "resend").await;
         let server = SmtpServer::start().await;
-        server
-            .script()
-            .always(Step::Mail, Act::reply("550 5.7.1 not your domain"));
+        let asked = Arc::<AtomicUsize>::default();
+        let counts = asked.clone();
+        let refuses = Act::reply("550 5.7.1 not your domain").calling(move || {
+            counts.fetch_add(1, Ordering::SeqCst);
+        });
+        server.script().always(Step::Mail, refuses);
         let sender = press.sender(&server).await;
         sender.run_until_idle().await;
         let why = press
@@ -148,6 +153,8 @@ db_test!(
             .await
             .expect("it is paused");
         assert!(why.contains("not your domain"), "{why}");
+        let asked = asked.load(Ordering::SeqCst);
+        assert!(asked <= 4, "once for each line, and not {asked} times");
         for id in &edition.deliveries {
             let delivery = press.delivery(*id).await;
             assert_eq!((delivery.state, delivery.tries), (State::Pending, 0));
@@ -155,7 +162,7 @@ db_test!(
         server.script().clear();
         press.resume(edition.issue).await;
         sender.run_until_idle().await;
-        assert_eq!(server.accepted().len(), 5);
+        assert_eq!(server.accepted().len(), 20);
     }
 );
 

@@ -188,3 +188,20 @@ db_test!(
         assert!(Encoded::from_bytes(&stored).unwrap().html_bytes() <= 95_000);
     }
 );
+
+db_test!(
+    no_issue_is_made_for_readers_who_all_pause,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let until = Some(app.now() + Duration::from_hours(1));
+        reader(app, &newsletter, "ada@example.org", &daily, until).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        let made = create(app, new.clone()).await.unwrap();
+        assert_eq!(made, Created::NothingNew);
+        app.time.advance(Duration::from_hours(1));
+        let made = create(app, new).await.unwrap();
+        assert!(matches!(made, Created::Issue(_)));
+    }
+);

@@ -1,10 +1,15 @@
 //! Slots, chunks, crashes, drafts, refusals, the dry run.
 
+use std::pin::pin;
+
 use paperround::deliveries::recover;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::*;
 use crate::support::db_test;
 
+const WEEKLY_NOW: &str = "UPDATE interests SET cadence = 'weekly' WHERE subscription_id = $1";
 const EXPIRES: &str = "SELECT expires_at FROM deliveries WHERE issue_id = $1";
 
 db_test!(
@@ -73,7 +78,7 @@ db_test!(
             // each time a new process, which dies after some awaits
             let renderer = Arc::new(Renderer::of(app));
             let step = prepare::step(app, &renderer, id, 3);
-            let done = tokio::time::timeout(Duration::from_micros(200 * crash), step).await;
+            let done = timeout(Duration::from_micros(200 * crash), step).await;
             let variants = store::prepared::variants(&app.db, id).await.unwrap();
             if let Some(variant) = variants.first() {
                 let bytes = message(app, variant.id).await;
@@ -260,5 +265,57 @@ db_test!(
             .await)
         .unwrap();
         assert!(expires > app.now());
+    }
+);
+
+db_test!(
+    a_reader_who_chooses_another_rhythm_while_they_are_prepared_is_read_again,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+        let Created::Issue(id) = create(app, new).await.unwrap() else {
+            panic!("there is something to send");
+        };
+        let now = app.now();
+        app.db
+            .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
+            .await
+            .unwrap();
+
+        let ((has_begun, begun), (may_end, end)) = (oneshot::channel(), oneshot::channel::<()>());
+        let db = app.db.clone();
+        let choice = tokio::spawn(async move {
+            db.write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(WEEKLY_NOW)
+                        .bind(ada)
+                        .execute(conn)
+                        .await
+                        .map(drop))?;
+                    has_begun.send(()).unwrap();
+                    end.await.unwrap();
+                    Ok(())
+                })
+            })
+            .await
+        });
+        begun.await.unwrap();
+        let renderer = Arc::new(Renderer::of(app));
+        let mut step = pin!(prepare::step(app, &renderer, id, 10));
+        let early = timeout(Duration::from_millis(300), &mut step).await;
+        assert!(
+            early.is_err(),
+            "it cannot write before the choice is stored"
+        );
+        may_end.send(()).unwrap();
+        choice.await.unwrap().unwrap();
+        let Step::Chunk(counts) = step.await.unwrap() else {
+            panic!("a chunk is done");
+        };
+        assert_eq!((counts.queued, counts.excluded), (0, 1));
+        assert_eq!(given(app, ada).await, [0]);
     }
 );

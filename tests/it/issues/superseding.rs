@@ -91,6 +91,23 @@ db_test!(
 );
 
 db_test!(
+    an_issue_waits_until_the_one_before_it_is_prepared,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = frozen(app, &newsletter).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        assert_eq!(issue(app, second).await.state, IssueState::Scheduled);
+        go_on(app).await;
+        assert_eq!(deliveries(app, second).await, mails(&readers, &[2, 1]));
+        for (_, state, _) in deliveries(app, first).await {
+            assert_eq!(state, "skipped");
+        }
+    }
+);
+
+db_test!(
     an_issue_cancelled_while_the_next_is_prepared_loses_nothing,
     async |app: &TestApp| {
         let (newsletter, readers) = world(app, 3).await;
@@ -145,6 +162,32 @@ db_test!(
         let third = send(app, new_issue(&newsletter, DAILY, app.now())).await;
         let expected = [mails(&readers, &[3]), mails(&[late], &[3, 2, 1])].concat();
         assert_eq!(deliveries(app, third.id).await, expected);
+    }
+);
+
+db_test!(
+    a_mail_that_a_later_issue_serves_in_part_alone_is_not_taken_over,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let both = [(asia, Cadence::Daily), (europe, Cadence::Weekly)];
+        let ada = [reader(app, &newsletter, "ada@example.org", &both, None).await];
+        publish(
+            app,
+            &newsletter,
+            vec![posted(1, &["asia"]), posted(2, &["europe"])],
+        )
+        .await;
+        let cadences = [Cadence::Daily, Cadence::Weekly];
+        let both = send(app, new_issue(&newsletter, &cadences, app.now())).await;
+        publish(app, &newsletter, vec![posted(3, &["asia"])]).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert!(deliveries(app, daily.id).await.is_empty());
+        assert_eq!(deliveries(app, both.id).await, mails(&ada, &[2, 1]));
+        settle_all(app, both.id).await;
+        let next = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, next.id).await, mails(&ada, &[3]));
     }
 );
 

@@ -209,6 +209,7 @@ async fn s10_impossible_replies_before_the_dot_close_and_send_nothing() {
         (Step::Rcpt, "252 odd"),
         (Step::Rcpt, "350 odd"),
         (Step::Data, "250 odd"),
+        (Step::Data, "350 odd"),
         (Step::Data, "999 odd"),
     ] {
         let server = SmtpServer::start().await;

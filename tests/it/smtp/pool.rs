@@ -56,6 +56,25 @@ async fn a_connection_that_the_relay_closed_while_parked_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_connection_carries_so_many_messages_and_no_more() {
+    let server = SmtpServer::start().await;
+    let reuse = Reuse {
+        messages: 2,
+        ..Reuse::default()
+    };
+    let relay = Relay::new(
+        connector(&server),
+        reuse,
+        clock(),
+        Arc::new(SeededEntropy::new(7)),
+    );
+    for (id, connections) in [("one", 1), ("two", 1), ("three", 2), ("four", 2)] {
+        assert_eq!(send_over(&relay, id).await.unwrap(), Verdict::Sent);
+        assert_eq!(server.counters().connections, connections, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
     let server = SmtpServer::start().await;
     let clock = clock();

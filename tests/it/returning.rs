@@ -1,0 +1,106 @@
+//! Readers who come back: what a fresh confirmation begins anew, and what it lifts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paperround::app::{App, World};
+use paperround::feeds::publish::{PostedArticle, publish};
+use paperround::feeds::release::release_due;
+use paperround::id::SeededEntropy;
+use paperround::newsletters::add;
+use paperround::subscribers::confirm::{Confirmed, confirm};
+use paperround::subscribers::evidence::{Channel, Evidence};
+use paperround::token::ConfirmToken;
+
+use crate::signup::suppress;
+use crate::support::{TestApp, db_test};
+
+const ADA: &str = "ada@example.org";
+const NEW_PEPPER: &str = "
+[[peppers]]
+id = \"p2\"
+secret = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"
+";
+
+db_test!(
+    who_comes_back_gets_the_topics_chosen_now_and_not_those_of_before,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        for topic in ["asia", "europe"] {
+            let name = topic.to_uppercase();
+            let slug = topic.parse().unwrap();
+            add::topic(app, newsletter, slug, name, None).await.unwrap();
+        }
+        let site = app.serve().await;
+        let choose = async |topic| {
+            app.time.advance(Duration::from_secs(1));
+            let form = [("email", ADA), ("topic", topic)];
+            site.post("/subscribe/world", &form)
+                .await
+                .assert_status(303);
+            let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+            site.post(&link, &[]).await.assert_status(200);
+        };
+        choose("asia").await;
+        let article = PostedArticle {
+            external_id: "a".to_owned(),
+            url: "https://example.org/a".to_owned(),
+            title: "A title".to_owned(),
+            ..Default::default()
+        };
+        publish(app, newsletter, vec![article]).await.unwrap();
+        release_due(&app.db, app.now()).await.unwrap();
+        app.time.advance(Duration::from_secs(1));
+        let token = app.unsubscribe_token(app.subscription(ADA).await);
+        site.post(&format!("/unsubscribe/{token}"), &[])
+            .await
+            .assert_status(200);
+        choose("europe").await;
+        assert_eq!(
+            app.rows_of("interest").await,
+            ["interest asia off 0 0", "interest europe daily 1 1"]
+        );
+        site.stop().await;
+    }
+);
+
+/// The service after its operator has added a pepper.
+async fn with_a_new_pepper(app: &TestApp) -> Arc<App> {
+    let path = app.config.secrets_file();
+    let secrets = std::fs::read_to_string(&path).unwrap() + NEW_PEPPER;
+    std::fs::write(&path, secrets).unwrap();
+    let world = World {
+        clock: app.time.clone(),
+        entropy: Arc::new(SeededEntropy::new(2)),
+    };
+    Arc::new(App::open(app.config.clone(), world).await.unwrap())
+}
+
+db_test!(
+    a_confirmation_lifts_what_a_bounce_left_whichever_pepper_hid_it_and_no_refusal,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let bob = "bob@example.org";
+        for email in [ADA, bob] {
+            let form = [("email", email)];
+            site.post("/subscribe/world", &form)
+                .await
+                .assert_status(303);
+        }
+        let long_ago = app.now() - Duration::from_hours(31 * 24);
+        suppress(app, ADA, "hard_bounce", long_ago).await;
+        suppress(app, bob, "request", app.now()).await;
+        let renewed = with_a_new_pepper(app).await;
+        let press = async |email| {
+            let token = ConfirmToken::parse(&app.confirm_token(email).await).unwrap();
+            let evidence = Evidence::of(Channel::Page);
+            confirm(&renewed, &token, evidence).await.unwrap()
+        };
+        assert_eq!(press(bob).await, Confirmed::Gone);
+        assert!(matches!(press(ADA).await, Confirmed::Now { .. }));
+        assert_eq!(app.rows_of("suppression").await, ["suppression request"]);
+        renewed.db.close().await;
+        site.stop().await;
+    }
+);
