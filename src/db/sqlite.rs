@@ -18,6 +18,9 @@ const OLDEST: (u32, u32, u32) = (3, 51, 3);
 /// Rows of the largest statement that writes and gives rows.
 const CLAIM_ROWS: usize = 512;
 
+/// What the writer keeps in memory, in KiB by its sign: where a busy issue writes, not the whole database.
+const CACHE: &str = "-16000";
+
 const VERSION: &str = "SELECT sqlite_version()";
 
 pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
@@ -27,6 +30,7 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
     })?;
     let writer_options = options(path)
         .thread_name(|_| "sqlite-writer".to_owned())
+        .pragma("cache_size", CACHE)
         // its thread does not wait for the reader of a claim's rows
         .row_buffer_size(CLAIM_ROWS);
     let mut connection = writer_options.connect().await?;
@@ -38,10 +42,8 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
         .test_before_acquire(false)
         .connect_with(options(path).pragma("query_only", "ON"))
         .await?;
-    Ok(Db::Sqlite {
-        reader,
-        writer: writer::start(connection, writer_options),
-    })
+    let writer = writer::start(connection, writer_options).map_err(sqlx::Error::Io)?;
+    Ok(Db::Sqlite { reader, writer })
 }
 
 /// What every connection to a file has; `migrate` uses it too.

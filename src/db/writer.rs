@@ -10,6 +10,7 @@ use sqlx::{Acquire as _, ConnectOptions as _, Connection as _, Sqlite, Transacti
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::dispatcher::{get_default, with_default};
 
 use super::shared_error::SharedError;
 use super::{Ended, Job, Tx, Writer};
@@ -24,7 +25,13 @@ const FSYNC_FAILED: [&str; 2] = ["1034", "1290"];
 const EXIT_IO: i32 = 74;
 
 /// Starts the writer on `connection`. It ends when it is told to, or when no handle to it is left.
-pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Writer {
+///
+/// It has a thread of its own: between two statements of a transaction it waits for SQLite's thread alone, not for its turn
+/// among everything that the service does.
+pub(super) fn start(
+    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+) -> std::io::Result<Writer> {
     let (sender, jobs) = mpsc::channel(MOST);
     let writer = Writer {
         jobs: sender,
@@ -32,11 +39,19 @@ pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions)
         ended: CancellationToken::new(),
     };
     let (stop, ended) = (writer.stop.clone(), writer.ended.clone());
-    tokio::spawn(async move {
-        let _ended = ended.drop_guard();
-        run(connection, options, jobs, stop).await;
-    });
-    writer
+    // it logs where whoever opened the database does
+    let logs = get_default(Clone::clone);
+    // without drivers: what it waits for are other threads, and to be woken costs least so
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    std::thread::Builder::new()
+        .name("db-writer".to_owned())
+        .spawn(move || {
+            let _ended = ended.drop_guard();
+            with_default(&logs, || {
+                runtime.block_on(run(connection, options, jobs, stop));
+            });
+        })?;
+    Ok(writer)
 }
 
 async fn run(

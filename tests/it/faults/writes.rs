@@ -212,13 +212,14 @@ async fn a_write_that_takes_its_time(db: &Db, span: Duration) {
 
 /// On one thread, so that the subscriber of the test hears the writer's task too.
 async fn slow_writes_are_logged(engine: Engine) {
-    let app = TestApp::start(engine).await;
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .json()
         .with_writer(lines.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
+    // its writer has a thread of its own, which logs where it is opened
+    let app = TestApp::start(engine).await;
     let said = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     a_write_that_takes_its_time(&app.db, Duration::from_millis(20)).await;
     assert!(
