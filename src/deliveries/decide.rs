@@ -4,7 +4,7 @@
 
 use uuid::Uuid;
 
-use super::store::{brakes, operate, settle};
+use super::store::{brakes, operate, revert};
 use super::{Reason, State};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -124,7 +124,7 @@ pub async fn retry_failed(
         };
         after = *last;
         for id in failed {
-            let free = !operate::was_put_back(tx, id).await? || settle::move_again(tx, id).await?;
+            let free = !operate::was_put_back(tx, id).await? || revert::move_again(tx, id).await?;
             if free && operate::retry(tx, id, now, expires_at).await? {
                 again += 1;
             }
@@ -163,7 +163,7 @@ async fn carry_out(
             let decided = operate::decide(tx, issue, id, State::Skipped, reason, now).await?;
             if decided {
                 operate::clear_doubt(tx, id).await?;
-                settle::put_back(tx, id).await?;
+                revert::put_back(tx, id).await?;
             }
             Ok(decided)
         }

@@ -1,6 +1,6 @@
 //! What an operator does about sending: pause, resume, cancel. And what a reader's leaving does.
 
-use super::store::{brakes, operate, read, settle};
+use super::store::{brakes, operate, read};
 use super::{Reason, State, recover};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -61,7 +61,7 @@ pub async fn pause(
     reason: &str,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    settle::pause_issue(tx, issue, reason, now).await
+    brakes::pause_issue(tx, issue, reason, now).await
 }
 
 /// Lets a paused issue go on where it was, and writes down why. `false` when it was not paused.

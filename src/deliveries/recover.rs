@@ -3,7 +3,7 @@
 //! Each step may run twice and takes no input but the database.
 
 use super::Leases;
-use super::store::{settle, sweep};
+use super::store::{revert, sweep};
 use crate::clock::Timestamp;
 use crate::config::InDoubt;
 use crate::db::{Db, Tx};
@@ -59,7 +59,7 @@ pub async fn expire(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
                 Box::pin(async move {
                     let expired = sweep::expire(tx, now, CHUNK).await?;
                     for id in &expired {
-                        settle::put_back(tx, *id).await?;
+                        revert::put_back(tx, *id).await?;
                     }
                     Ok(expired.len())
                 })
@@ -84,7 +84,7 @@ pub(super) async fn cancel_rows(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
                     };
                     let cancelled = sweep::cancel_rows(tx, issue, now, CHUNK).await?;
                     for id in &cancelled {
-                        settle::put_back(tx, *id).await?;
+                        revert::put_back(tx, *id).await?;
                     }
                     Ok(cancelled.len())
                 })

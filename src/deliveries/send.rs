@@ -4,12 +4,14 @@
 //! costs one round trip; and one commit settles the message before and marks the next.
 
 use std::borrow::Borrow;
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,9 @@ use crate::telemetry::mask_emails;
 /// How long a settlement waits for the replies to the envelope that went out with its message, to share a commit with
 /// the next mark.
 const TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long a message that is marked waits for the mail that goes along with it.
+const ALONG: Duration = Duration::from_millis(50);
 
 /// What sending needs besides a line.
 #[derive(Clone)]
@@ -79,8 +84,23 @@ impl Sending {
         }
         let mut settled = None;
         loop {
-            let (following, left) = self.following(line, &mut next).await;
-            let Some(fence) = self.advance(&line.name(), settled.take(), &current).await else {
+            let relay = line.name();
+            // the next mail is made, and signed, while this one's mark is committed
+            let mut making = pin!(self.following(line.takes_groups(), &mut next));
+            let advance = self.advance(&relay, settled.take(), &current);
+            let (fence, made) = both(advance, making.as_mut()).await;
+            let Some(made) = made else {
+                // what is marked does not wait for it any longer
+                if let Some(fence) = fence {
+                    self.transmit_alone(line, &current, fence).await;
+                }
+                return making.await.map(|made| made.work);
+            };
+            let (following, left) = match made {
+                Some(made) if line.may_attach(&made.envelope) => (Some(made), None),
+                made => (None, made.map(|made| made.work)),
+            };
+            let Some(fence) = fence else {
                 self.give_back(following.as_ref()).await;
                 return left;
             };
@@ -182,23 +202,37 @@ impl Sending {
         addressed.is_ok()
     }
 
-    /// The work whose announcement goes along with the current message, or the work that cannot go along.
+    /// The next mail, where the line takes another announcement along with a message.
     async fn following<W: Borrow<Ready>>(
         &self,
-        line: &Line,
+        takes_groups: bool,
         next: &mut impl FnMut() -> Option<W>,
-    ) -> (Option<Loaded<W>>, Option<W>) {
-        if !line.takes_groups() {
-            return (None, None);
+    ) -> Option<Loaded<W>> {
+        if !takes_groups {
+            return None;
         }
         while let Some(work) = next() {
-            match self.load(work).await {
-                Some(loaded) if line.may_attach(&loaded.envelope) => return (Some(loaded), None),
-                Some(loaded) => return (None, Some(loaded.work)),
-                None => {}
+            if let Some(loaded) = self.load(work).await {
+                return Some(loaded);
             }
         }
-        (None, None)
+        None
+    }
+
+    /// Transmits what is marked, and settles it.
+    async fn transmit_alone<W: Borrow<Ready>>(
+        &self,
+        line: &mut Line,
+        current: &Loaded<W>,
+        fence: Deadline,
+    ) {
+        let is_over = self.fence(current, fence);
+        if is_over() {
+            return self.give_back(Some(current)).await;
+        }
+        line.set_fence(is_over);
+        let settlement = self.transmit(line, current, None).await;
+        self.ledger.settle(settlement).await;
     }
 
     /// Whether a marked message may not be ended any more. A machine that slept may have outlived its lease, and somebody
@@ -251,13 +285,13 @@ impl Sending {
         let Some(outcome) = heard else {
             let failure = Failure::new(Phase::Dot, Cause::TimedOut);
             let settlement = Settlement::of_failure(claimed, &failure, self.circumstances());
-            log(&settlement, "the service stops before the relay's answer");
+            log(&settlement, &"the service stops before the relay's answer");
             return settlement.unheard();
         };
         let settlement = Settlement::of_outcome(claimed, &outcome, self.circumstances());
         match &outcome {
-            Outcome::Accepted(reply) => log(&settlement, &reply.to_string()),
-            Outcome::Failed(failure) => log(&settlement, &failure.to_string()),
+            Outcome::Accepted(reply) => log(&settlement, reply),
+            Outcome::Failed(failure) => log(&settlement, failure),
         }
         settlement
     }
@@ -301,7 +335,7 @@ impl Sending {
             return self.give_back(Some(loaded)).await;
         }
         let settlement = Settlement::of_failure(claimed, failure, self.circumstances());
-        log(&settlement, &failure.to_string());
+        log(&settlement, failure);
         self.ledger.refuse(settlement).await;
     }
 
@@ -322,11 +356,23 @@ impl Sending {
     }
 }
 
-fn log(settlement: &Settlement, what: &str) {
-    let (id, state, what) = (settlement.id, settlement.state, mask_emails(what));
+/// Waits for `mark`, and then no longer than [`ALONG`] for `mail`.
+async fn both<A, B>(
+    mark: impl Future<Output = A>,
+    mail: Pin<&mut impl Future<Output = B>>,
+) -> (A, Option<B>) {
+    match select(pin!(mark), mail).await {
+        Either::Left((marked, mail)) => (marked, timeout(ALONG, mail).await.ok()),
+        Either::Right((mail, mark)) => (mark.await, Some(mail)),
+    }
+}
+
+fn log(settlement: &Settlement, what: &impl Display) {
+    let (id, state) = (settlement.id, settlement.state);
+    let what = || mask_emails(&what.to_string());
     if state == State::InDoubt {
-        tracing::warn!(delivery.id = %id, what, "Delivery {id} is in doubt");
+        tracing::warn!(delivery.id = %id, what = what(), "Delivery {id} is in doubt");
     } else {
-        tracing::debug!(delivery.id = %id, state = %state, what, "Delivery {id} is {state}");
+        tracing::debug!(delivery.id = %id, state = %state, what = what(), "Delivery {id} is {state}");
     }
 }

@@ -177,6 +177,10 @@ impl Sender {
             // Writing down what is in doubt takes one commit each; a database that does not answer is not waited for.
             let _ = timeout(self.parts.pace.drain, join_all(&mut lines)).await;
         }
+        let counting = brakes::count(&self.parts.db, self.ledger.uncounted());
+        if let Ok(Err(error)) = timeout(self.parts.pace.drain, counting).await {
+            tracing::warn!(error = %error, "The last good answers are not counted for the brakes");
+        }
         self.parts.channel.close().await;
     }
 
@@ -351,12 +355,18 @@ impl Sender {
         if let Err(error) = recover::sweep(db, now, &self.parts.leases).await {
             tracing::error!(error = %error, "What was left behind cannot be taken back now");
         }
-        if let Err(error) = brakes::check_all(db, self.parts.worker.id(), now).await {
-            tracing::error!(error = %error, "The brakes cannot be looked at now");
-        }
+        self.look_at_brakes().await;
         self.note_relays().await;
         if let Err(error) = finish::finish_issues(db, now).await {
             tracing::error!(error = %error, "Issues cannot be finished now");
+        }
+    }
+
+    async fn look_at_brakes(&self) {
+        let (db, now) = (&self.parts.db, self.parts.clock.now());
+        let (uncounted, worker) = (self.ledger.uncounted(), self.parts.worker.id());
+        if let Err(error) = brakes::check_all(db, uncounted, worker, now).await {
+            tracing::error!(error = %error, "The brakes cannot be looked at now");
         }
     }
 

@@ -1,12 +1,13 @@
 //! Brakes: an issue that goes wrong stops by itself, and says why.
 //!
-//! The delivery writer counts each answer in the transaction that settles it (`record`), then looks whether the
-//! answers pull a brake (`check`) before it marks anything else: what still leaves is what was marked already, one
-//! message of each open connection at most. The counts stand in the database, one row for each worker, so they survive
-//! a restart and workers see each other's. Resuming starts them anew.
+//! The delivery writer counts each bad answer in the transaction that settles it (`record`), and with it the good ones
+//! before it; then it looks whether the answers pull a brake (`check`) before it marks anything else: what still leaves is
+//! what was marked already, one message of each open connection at most. The counts stand in the database, one row for
+//! each worker, so they survive a restart and workers see each other's. Resuming starts them anew.
 
 pub mod decide;
 pub mod tally;
+pub mod uncounted;
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 
 use self::decide::{Brake, alarms, brakes};
 use self::tally::{DomainTally, Tally};
-use super::settlement::Settlement;
+use self::uncounted::{Heard, Uncounted};
 use super::store;
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
@@ -35,28 +36,32 @@ pub struct Pause {
     pub resume_reason: String,
 }
 
-/// Counts the answers of settlements that took effect. The last rows that its transaction writes.
-pub(super) async fn record<'s>(
-    tx: &mut Tx<'_>,
-    settlements: impl Iterator<Item = &'s Settlement>,
-) -> sqlx::Result<()> {
-    let mut answers: BTreeMap<(IssueId, WorkerId), Vec<&Settlement>> = BTreeMap::new();
-    for settlement in settlements {
-        if let Some(answer) = &settlement.answer {
-            let key = (answer.issue, settlement.owner);
-            answers.entry(key).or_default().push(settlement);
-        }
+/// Counts answers whose settlements took effect. The last rows that its transaction writes.
+pub(super) async fn record(tx: &mut Tx<'_>, heard: &[Heard]) -> sqlx::Result<()> {
+    let mut of_each: BTreeMap<(IssueId, WorkerId), Vec<&Heard>> = BTreeMap::new();
+    for heard in heard {
+        let key = (heard.answer.issue, heard.worker);
+        of_each.entry(key).or_default().push(heard);
     }
-    for ((issue, worker), settlements) in answers {
+    for ((issue, worker), heard) in of_each {
         let mut tally = store::brakes::tally(tx, issue, worker).await?;
-        for settlement in settlements {
-            if let Some(answer) = &settlement.answer {
-                tally.count(answer, settlement.at);
-            }
+        for heard in heard {
+            tally.count(&heard.answer, heard.at);
         }
         store::brakes::save(tx, issue, worker, &tally).await?;
     }
     Ok(())
+}
+
+/// Counts what was not counted yet.
+pub async fn count(db: &Db, uncounted: &Uncounted) -> sqlx::Result<()> {
+    let heard = uncounted.take();
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let again = heard.clone();
+    let counted = db.write(move |tx| Box::pin(async move { record(tx, &heard).await }));
+    counted.await.inspect_err(|_| uncounted.add(again))
 }
 
 /// Pauses the issue if its answers pull a brake, and tells the operator of domains that refuse by policy. Whether a brake
@@ -100,7 +105,7 @@ async fn act(
 ) -> sqlx::Result<()> {
     if let Some(brake) = brake {
         let reason = mask_emails(&brake.to_string());
-        if store::settle::pause_issue(tx, issue, &reason, now).await? {
+        if store::brakes::pause_issue(tx, issue, &reason, now).await? {
             tracing::error!(issue.id = %issue, reason, "Issue {issue} is paused: {reason}");
         }
     }
@@ -112,8 +117,15 @@ async fn act(
     store::brakes::save(tx, issue, worker, &own).await
 }
 
-/// Looks at all issues that are sending: at what other workers counted, and at what a crash kept from being looked at.
-pub async fn check_all(db: &Db, worker: WorkerId, now: Timestamp) -> sqlx::Result<()> {
+/// Counts what was not counted yet, and looks at all issues that are sending: at what other workers counted, and at what a
+/// crash kept from being looked at.
+pub async fn check_all(
+    db: &Db,
+    uncounted: &Uncounted,
+    worker: WorkerId,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    count(db, uncounted).await?;
     for issue in store::brakes::moving_issues(db).await? {
         check(db, issue, worker, now).await?;
     }

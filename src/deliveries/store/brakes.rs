@@ -21,6 +21,9 @@ const MOVING_ISSUES: &str =
     "SELECT i.id FROM issues AS i WHERE i.state = 'sending' AND i.paused_at IS NULL
      AND EXISTS (SELECT 1 FROM brake_tallies AS t WHERE t.issue_id = i.id)";
 
+const PAUSE_ISSUE: &str = "UPDATE issues SET paused_at = $2, pause_reason = $3
+     WHERE id = $1 AND paused_at IS NULL AND state IN ('scheduled', 'preparing', 'sending')";
+
 const REMEMBER_PAUSE: &str =
     "INSERT INTO issue_pauses (issue_id, paused_at, pause_reason, resumed_at, resume_reason)
      SELECT id, paused_at, pause_reason, $2, $3 FROM issues WHERE id = $1 AND paused_at IS NOT NULL
@@ -81,6 +84,22 @@ pub(in crate::deliveries) async fn moving_issues(db: &Db) -> sqlx::Result<Vec<Is
     read_db!(db, |conn| sqlx::query_scalar(MOVING_ISSUES)
         .fetch_all(conn)
         .await)
+}
+
+/// Pauses an issue; `false` when it is paused already, or over.
+pub(in crate::deliveries) async fn pause_issue(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    write_db!(tx, |conn| sqlx::query(PAUSE_ISSUE)
+        .bind(issue)
+        .bind(now)
+        .bind(reason)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1))
 }
 
 /// Writes down the pause of an issue that is about to end, and why it ends.

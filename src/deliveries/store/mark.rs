@@ -1,15 +1,12 @@
 //! The mark, with the locks that make it exact: issue, subscription, sign-up, delivery, in this order.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use sqlx::types::Json;
 
 use super::micros;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::Claimed;
-use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, WorkerId};
+use crate::id::{IssueId, NewsletterId, SignupId, SubscriptionId};
 use crate::write_db;
 
 const ISSUE_SQLITE: &str = "SELECT state, paused_at FROM issues WHERE id = $1";
@@ -40,103 +37,6 @@ const MARK_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', marke
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = $3
            AND w.heartbeat_at > COALESCE($5, now()) - $7 * INTERVAL '1 microsecond')";
-
-// SHARE as above, by ascending id: the order that everybody keeps.
-const LOCK_ISSUES_POSTGRES: &str =
-    "SELECT id FROM issues WHERE id IN (SELECT r.issue FROM jsonb_to_recordset($1) AS r (issue UUID))
-     ORDER BY id FOR SHARE";
-const LOCK_SUBSCRIPTIONS_POSTGRES: &str = "SELECT id FROM subscriptions
-     WHERE id IN (SELECT r.subscription FROM jsonb_to_recordset($1) AS r (subscription UUID))
-     ORDER BY id FOR SHARE";
-
-const MARK_ALL_SQLITE: &str =
-    "UPDATE deliveries SET state = 'transmitting', marked_at = $2, lease_until = $3 + $4, relay_id = r.relay
-     FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
-             unhex(value ->> 'owner', '-') AS worker, value ->> 'relay' AS relay
-         FROM json_each($1)) AS r
-     WHERE id = r.delivery AND attempt = r.attempt_made AND owner = r.worker AND state = 'claimed'
-       AND EXISTS (SELECT 1 FROM issues AS i
-           WHERE i.id = issue_id AND i.state = 'sending' AND i.paused_at IS NULL)
-       AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
-           AND (s.paused_until IS NULL OR s.paused_until <= $2))
-       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.heartbeat_at > $3 - $5)";
-const MARK_ALL_POSTGRES: &str = "UPDATE deliveries SET state = 'transmitting', marked_at = $2,
-         lease_until = COALESCE($3, now()) + $4 * INTERVAL '1 microsecond', relay_id = r.relay
-     FROM jsonb_to_recordset($1) AS r (id UUID, attempt BIGINT, owner UUID, relay TEXT)
-     WHERE deliveries.id = r.id AND deliveries.attempt = r.attempt AND deliveries.owner = r.owner
-       AND deliveries.state = 'claimed'
-       -- issues and subscriptions have been locked: what is seen here stands until the commit
-       AND EXISTS (SELECT 1 FROM issues AS i
-           WHERE i.id = issue_id AND i.state = 'sending' AND i.paused_at IS NULL)
-       AND EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.id = subscription_id AND s.state = 'active'
-           AND (s.paused_until IS NULL OR s.paused_until <= $2))
-       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-       AND EXISTS (SELECT 1 FROM workers AS w WHERE w.id = r.owner
-           AND w.heartbeat_at > COALESCE($3, now()) - $5 * INTERVAL '1 microsecond')";
-
-/// A digest to be marked, as the statements read it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(in crate::deliveries) struct MarkRow {
-    id: DeliveryId,
-    attempt: i64,
-    owner: WorkerId,
-    relay: Arc<str>,
-    issue: IssueId,
-    subscription: SubscriptionId,
-}
-
-impl MarkRow {
-    /// `None` for what is no digest.
-    pub(in crate::deliveries) fn of(claimed: &Claimed, relay: &Arc<str>) -> Option<Self> {
-        Some(Self {
-            id: claimed.id,
-            attempt: claimed.attempt,
-            owner: claimed.owner,
-            relay: relay.clone(),
-            issue: claimed.issue_id?,
-            subscription: claimed.subscription_id?,
-        })
-    }
-}
-
-/// Locks the issues and subscriptions of `rows` against change until the transaction ends. SQLite has one writer.
-pub(in crate::deliveries) async fn lock(tx: &mut Tx<'_>, rows: &[MarkRow]) -> sqlx::Result<()> {
-    if rows.is_empty() || matches!(tx, Tx::Sqlite(_)) {
-        return Ok(());
-    }
-    for sql in [LOCK_ISSUES_POSTGRES, LOCK_SUBSCRIPTIONS_POSTGRES] {
-        write_db!(tx, |conn| sqlx::query(sql)
-            .bind(Json(rows))
-            .execute(conn)
-            .await
-            .map(drop))?;
-    }
-    Ok(())
-}
-
-/// Marks digests; gives how many. The others are not their claim's any more, or something stands in the way of their
-/// issue, their reader, their worker or all sending.
-pub(in crate::deliveries) async fn mark_all(
-    tx: &mut Tx<'_>,
-    rows: &[MarkRow],
-    times: Times,
-) -> sqlx::Result<usize> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let sql = tx.pick(MARK_ALL_SQLITE, MARK_ALL_POSTGRES);
-    let marked = write_db!(tx, |conn| sqlx::query(sql)
-        .bind(Json(rows))
-        .bind(times.now)
-        .bind(times.by_lease)
-        .bind(micros(times.transmission))
-        .bind(micros(times.sign_of_life))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(usize::try_from(marked).unwrap_or(usize::MAX))
-}
 
 /// An issue's state, and whether it is paused; locked against change until the transaction ends.
 pub(in crate::deliveries) async fn issue(

@@ -5,12 +5,13 @@ use std::time::Duration;
 pub(super) mod brakes;
 pub(super) mod claim;
 pub(super) mod enqueue;
+pub(super) mod group;
 pub(super) mod mark;
 pub(super) mod operate;
 pub(super) mod pace;
 pub(super) mod read;
 pub(super) mod relays;
-pub(super) mod settle;
+pub(super) mod revert;
 pub(super) mod sweep;
 pub(super) mod workers;
 

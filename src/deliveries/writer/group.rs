@@ -13,10 +13,12 @@ use super::{MOST, Mark, Marked, Operation, Record};
 use crate::clock::{Clock, Deadline};
 use crate::db::{Db, Tx, lost_a_race};
 use crate::deliveries::brakes;
+use crate::deliveries::brakes::uncounted::{Heard, Uncounted};
 use crate::deliveries::settlement::Settlement;
-use crate::deliveries::store::mark::{self, MarkRow, Times};
-use crate::deliveries::store::settle::{self, GivenBack};
-use crate::deliveries::{Leases, Reason, State};
+use crate::deliveries::store::group::{self, End, MarkRow};
+use crate::deliveries::store::mark::Times;
+use crate::deliveries::store::revert::{self, GivenBack};
+use crate::deliveries::{Leases, Reason, State, store};
 use crate::id::{IssueId, WorkerId};
 use crate::telemetry::mask_emails;
 
@@ -34,16 +36,18 @@ pub(super) struct Writer {
     /// Results that could not be stored yet.
     pub(super) unstored: Arc<AtomicUsize>,
     pub(super) stops: Arc<Stops>,
+    pub(super) uncounted: Arc<Uncounted>,
 }
 
 /// What one transaction writes.
 #[derive(Default)]
 struct Group {
-    settlements: Vec<Settlement>,
-    refusals: Vec<Settlement>,
+    ends: Vec<End>,
     given_back: Vec<GivenBack>,
     /// Of digests. Those of notices are decided one by one.
     marks: Vec<MarkRow>,
+    /// For the brakes.
+    counted: Vec<Heard>,
 }
 
 /// Why nothing of a group was written.
@@ -174,18 +178,28 @@ impl Writer {
         }
     }
 
-    /// A group that lost a race against other transactions is written again.
-    async fn commit(&self, group: Group, times: Times) -> Result<(), Undone> {
-        let suspects = group.suspects();
-        let paused = group.paused();
-        let now = times.now;
-        self.written(group, times).await?;
+    /// Writes a group, then looks at the brakes.
+    async fn commit(&self, mut group: Group, times: Times) -> Result<(), Undone> {
+        let (paused, suspects, heard) = (group.paused(), group.suspects(), group.heard());
+        let mut earlier = Vec::new();
+        let is_counted = self.uncounted.is_due_with(&heard);
+        if is_counted {
+            earlier = self.uncounted.take();
+            group.counted = [earlier.as_slice(), &heard].concat();
+        }
+        let ended = self.written(group, times).await;
+        match ended {
+            Ok(true) if is_counted => {}
+            Ok(true) => self.uncounted.add(heard),
+            Ok(false) | Err(_) => self.uncounted.add(earlier),
+        }
+        ended?;
         for issue in paused {
             self.stops.stop(issue);
         }
         // before anything else is marked: what leaves after a brake's commit is what is on the wire already
         for (issue, worker) in suspects {
-            match brakes::check(&self.db, issue, worker, now).await {
+            match brakes::check(&self.db, issue, worker, times.now).await {
                 Ok(true) => self.stops.stop(issue),
                 Ok(false) => {}
                 Err(error) => {
@@ -196,7 +210,8 @@ impl Writer {
         Ok(())
     }
 
-    async fn written(&self, group: Group, times: Times) -> Result<(), Undone> {
+    /// A group that lost a race against other transactions is written again.
+    async fn written(&self, group: Group, times: Times) -> Result<bool, Undone> {
         let group = Arc::new(group);
         let mut races = 0;
         loop {
@@ -229,9 +244,15 @@ impl Writer {
 
 impl Group {
     fn add(&mut self, record: Option<&Record>, mark: Option<&Mark>) {
+        let mut end = |settlement: &Settlement, was_marked| {
+            self.ends.push(End {
+                settlement: settlement.clone(),
+                was_marked,
+            });
+        };
         match record {
-            Some(Record::Settle(settlement)) => self.settlements.push(settlement.clone()),
-            Some(Record::Refuse(settlement)) => self.refusals.push(settlement.clone()),
+            Some(Record::Settle(settlement)) => end(settlement, true),
+            Some(Record::Refuse(settlement)) => end(settlement, false),
             Some(Record::GiveBack(back)) => self.given_back.push(back.clone()),
             None => {}
         }
@@ -240,63 +261,64 @@ impl Group {
         }
     }
 
-    /// Locks in the order that everybody keeps: issues, subscriptions, deliveries.
-    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> Result<(), Undone> {
-        for settlement in self.settlements.iter().chain(&self.refusals) {
+    /// Locks in the order that everybody keeps: issues, subscriptions, deliveries. Whether all ends took effect.
+    async fn write(&self, tx: &mut Tx<'_>, times: Times) -> Result<bool, Undone> {
+        for settlement in self.settlements() {
             pause(tx, settlement).await?;
         }
-        mark::lock(tx, &self.marks).await?;
-        let settled = settle::settle(tx, &self.settlements).await?;
-        let refused = settle::refuse(tx, &self.refusals).await?;
-        settle::give_back(tx, &self.given_back).await?;
-        let ends = || self.settlements.iter().chain(&self.refusals);
-        let ended = settled + refused == ends().count();
-        if !ended && !self.is_one() {
-            return Err(Undone::NotAll);
+        group::lock(tx, &self.marks).await?;
+        revert::give_back(tx, &self.given_back).await?;
+        let all = self.ends.len() + self.marks.len();
+        if group::write(tx, &self.ends, &self.marks, times).await? < all {
+            return if self.is_one() {
+                Ok(false)
+            } else {
+                Err(Undone::NotAll)
+            };
         }
-        if ended {
-            self.put_back_expired(tx).await?;
-        }
-        if mark::mark_all(tx, &self.marks, times).await? < self.marks.len() {
-            return Err(Undone::NotAll);
-        }
-        if ended {
-            brakes::record(tx, ends()).await?;
-        }
-        Ok(())
+        self.put_back_expired(tx).await?;
+        brakes::record(tx, &self.counted).await?;
+        Ok(true)
     }
 
     /// Whether it is one operation's record and nothing else. That a row knows better is an answer then.
     fn is_one(&self) -> bool {
-        let records = self.settlements.len() + self.refusals.len() + self.given_back.len();
-        records == 1 && self.marks.is_empty()
+        self.ends.len() + self.given_back.len() == 1 && self.marks.is_empty()
+    }
+
+    fn settlements(&self) -> impl Iterator<Item = &Settlement> {
+        self.ends.iter().map(|end| &end.settlement)
+    }
+
+    /// What the brakes count.
+    fn heard(&self) -> Vec<Heard> {
+        self.settlements().filter_map(Heard::of).collect()
     }
 
     /// Issues that it pauses.
     fn paused(&self) -> BTreeSet<IssueId> {
-        let all = self.settlements.iter().chain(&self.refusals);
-        all.filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
+        self.settlements()
+            .filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
             .collect()
     }
 
     /// Issues whose answers may pull a brake, and who heard them.
     fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
-        let all = self.settlements.iter().chain(&self.refusals);
-        all.filter_map(|settlement| {
-            let answer = settlement.answer.as_ref()?;
-            let suspect = (answer.issue, settlement.owner);
-            answer.said.is_bad().then_some(suspect)
-        })
-        .collect()
+        self.settlements()
+            .filter_map(|settlement| {
+                let answer = settlement.answer.as_ref()?;
+                let suspect = (answer.issue, settlement.owner);
+                answer.said.is_bad().then_some(suspect)
+            })
+            .collect()
     }
 
     async fn put_back_expired(&self, tx: &mut Tx<'_>) -> sqlx::Result<()> {
         let expired = |settlement: &&Settlement| {
             settlement.state == State::Failed && settlement.reason == Some(Reason::Expired)
         };
-        let all = self.settlements.iter().chain(&self.refusals);
-        for settlement in all.filter(expired) {
-            settle::put_back(tx, settlement.id).await?;
+        for settlement in self.settlements().filter(expired) {
+            revert::put_back(tx, settlement.id).await?;
         }
         Ok(())
     }
@@ -306,7 +328,7 @@ async fn pause(tx: &mut Tx<'_>, settlement: &Settlement) -> sqlx::Result<()> {
     let Some((issue, reason)) = &settlement.pause else {
         return Ok(());
     };
-    if settle::pause_issue(tx, *issue, reason, settlement.at).await? {
+    if store::brakes::pause_issue(tx, *issue, reason, settlement.at).await? {
         let reason = mask_emails(reason);
         tracing::error!(issue.id = %issue, reason, "Issue {issue} is paused: the relay refuses its sender or content");
     }

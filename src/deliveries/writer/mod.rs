@@ -1,7 +1,7 @@
 //! The ledger: the one way in which an attempt is marked and settled.
 //!
-//! All connections hand their operations to one writer, which applies what has gathered by one statement of each kind
-//! per commit and answers after it. There is no timer: a group is what came while the one before it was committed.
+//! All connections hand their operations to one writer, which applies what has gathered by one statement per commit and
+//! answers after it. There is no timer: a group is what came while the one before it was committed.
 //!
 //! Nothing is started that cannot be recorded: while a result cannot be stored it stays here, is tried again, and no new
 //! envelope is begun.
@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::stops::Stops;
 use super::Leases;
+use super::brakes::uncounted::Uncounted;
 use super::claim::Ready;
 use super::settlement::Settlement;
-use super::store::settle::GivenBack;
+use super::store::revert::GivenBack;
 use crate::clock::{Clock, Deadline, Timestamp};
 use crate::db::Db;
 use crate::id::{DeliveryId, IssueId};
@@ -49,6 +50,7 @@ pub struct Ledger {
     operations: mpsc::Sender<Operation>,
     unstored: Arc<AtomicUsize>,
     stops: Arc<Stops>,
+    uncounted: Arc<Uncounted>,
 }
 
 /// What one connection wants written at one time.
@@ -93,6 +95,7 @@ impl Ledger {
     pub fn new(db: Db, clock: Arc<dyn Clock>, leases: Leases) -> Self {
         let unstored = Arc::<AtomicUsize>::default();
         let stops = Arc::<Stops>::default();
+        let uncounted = Arc::<Uncounted>::default();
         let (operations, gathered) = mpsc::channel(MOST);
         let writer = group::Writer {
             db,
@@ -100,18 +103,25 @@ impl Ledger {
             leases,
             unstored: unstored.clone(),
             stops: stops.clone(),
+            uncounted: uncounted.clone(),
         };
         tokio::spawn(writer.run(gathered));
         Self {
             operations,
             unstored,
             stops,
+            uncounted,
         }
     }
 
     /// Whether every result so far is stored.
     pub fn is_healthy(&self) -> bool {
         self.unstored.load(Ordering::SeqCst) == 0
+    }
+
+    /// Answers that are settled and wait to be counted.
+    pub fn uncounted(&self) -> &Uncounted {
+        &self.uncounted
     }
 
     /// A number for a claim that is about to begin, for [`Ledger::is_stopped`].

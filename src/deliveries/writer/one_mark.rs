@@ -6,9 +6,10 @@ use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::claim::Ready;
 use crate::deliveries::settlement::Settlement;
+use crate::deliveries::store::group::{self, End};
 use crate::deliveries::store::mark::{self, Times};
-use crate::deliveries::store::settle::GivenBack;
-use crate::deliveries::store::{claim, settle};
+use crate::deliveries::store::revert::GivenBack;
+use crate::deliveries::store::{claim, revert};
 use crate::deliveries::{Kind, Reason};
 
 /// How long a notice waits that may not be sent as what it was claimed.
@@ -51,7 +52,7 @@ pub(super) async fn mark_or_skip(
     };
     match why_not {
         WhyNot::IssueWaits => {
-            settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+            revert::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
             return Ok(One::IssueWaits);
         }
         WhyNot::Wait => {
@@ -60,18 +61,22 @@ pub(super) async fn mark_or_skip(
                 Some(_) => Duration::ZERO,
                 None => NOTICE_AGAIN,
             };
-            settle::give_back(tx, &[GivenBack::of(claimed, times.now + wait)]).await?;
+            revert::give_back(tx, &[GivenBack::of(claimed, times.now + wait)]).await?;
         }
         WhyNot::Skip(Reason::Cancelled) if claimed.doubt > 0 => {
-            settle::refuse(tx, &[Settlement::doubtful(claimed, times.now)]).await?;
+            let end = End {
+                settlement: Settlement::doubtful(claimed, times.now),
+                was_marked: false,
+            };
+            group::write(tx, &[end], &[], times).await?;
         }
         WhyNot::Skip(reason) => {
             let skipped = claim::skip(tx, claimed, reason, times.now).await?;
             if !skipped {
                 // Marked by a commit whose answer was lost, or not this claim's any more: the next claim skips it.
-                settle::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
+                revert::give_back(tx, &[GivenBack::of(claimed, times.now)]).await?;
             } else if matches!(reason, Reason::Cancelled | Reason::ReaderPaused) {
-                settle::put_back(tx, claimed.id).await?;
+                revert::put_back(tx, claimed.id).await?;
             }
         }
     }

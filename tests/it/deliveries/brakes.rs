@@ -281,3 +281,39 @@ db_test!(
         assert!(brakes::decide::brakes(&tally).is_some());
     }
 );
+
+db_test!(
+    good_answers_that_cost_no_commit_are_counted_at_the_latest_when_sending_ends,
+    async |app: &TestApp| {
+        let (press, _, edition) = issue(app, 12).await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let all_sent = async {
+                while counts(&press, edition.issue).await.sent < 12 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), all_sent)
+                .await
+                .unwrap();
+            stop.cancel();
+        });
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!(tally.answers, 12);
+    }
+);
+
+db_test!(
+    a_refusal_is_counted_after_the_good_answers_before_it,
+    async |app: &TestApp| {
+        let (press, readers, edition) = issue(app, 120).await;
+        let server = SmtpServer::start().await;
+        refuse(&server, &readers, 30, Step::Rcpt, "550 5.1.1 unknown");
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(press.pause_reason(edition.issue).await, None);
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!((tally.answers, tally.hard), (120, 4));
+    }
+);

@@ -24,7 +24,8 @@ db_test!(
         assert!(server.accepted().is_empty());
         let delivery = press.delivery(edition.deliveries[0]).await;
         assert_eq!((delivery.state, delivery.doubt), (State::Pending, 0));
-        // its next life sends it
+        // its next life sends it; a busy machine has no time for so much of it again
+        *press.desk.padding.lock().unwrap() = 0;
         press.time.advance(Duration::from_mins(2));
         sender.run_until_idle().await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);

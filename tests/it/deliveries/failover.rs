@@ -135,6 +135,31 @@ db_test!(
 );
 
 db_test!(
+    what_is_in_doubt_goes_elsewhere_where_the_relay_that_may_have_it_refuses_its_sender,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 1).await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let sender = press
+            .sender_along(&[("first", &first, None), ("second", &second, None)])
+            .await;
+        is_busy(&first);
+        second.script().once(Step::Dot, Act::close().accepted());
+        sender.run_until_idle().await;
+        press.time.advance(Duration::from_secs(30));
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::InDoubt);
+        first.script().clear();
+        let refusal = Act::reply("550 5.7.1 not your domain");
+        second.script().always(Step::Mail, refusal);
+        press.time.advance(leases().grace * 2);
+        let sending = tokio::time::timeout(Duration::from_secs(20), sender.run_until_idle());
+        sending.await.expect("it is not asked again and again");
+        assert_eq!(sent(&press, &edition).await, 1);
+        assert_eq!((first.accepted().len(), second.accepted().len()), (1, 1));
+    }
+);
+
+db_test!(
     s4_a_sender_that_one_relay_refuses_goes_over_the_next_and_pauses_where_none_is_left,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 8).await;

@@ -82,6 +82,27 @@ db_test!(
 );
 
 db_test!(
+    the_fence_of_a_mark_stands_a_margin_before_the_end_of_its_lease,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let worker = press.worker_beside_others().await;
+        let ready = claim(&press, &edition, &worker).await;
+        let marked = ledger(&press).mark(&ready, "x").await.unwrap();
+        let Marked::Yes { fence } = marked else {
+            panic!("nothing stands in its way");
+        };
+        press.time.advance(Duration::from_mins(14));
+        assert!(!fence.is_over(&*press.time));
+        // a quarter of an hour, but for the margin of five seconds
+        press.time.advance(Duration::from_secs(55));
+        assert!(fence.is_over(&*press.time));
+        sweep(&press).await;
+        let id = edition.deliveries[0];
+        assert_eq!(press.state(id).await, State::Transmitting, "not yet");
+    }
+);
+
+db_test!(
     d6_a_mark_whose_commit_was_not_heard_of_is_found_made,
     async |app: &TestApp| {
         let (press, edition, _server) = one(app).await;

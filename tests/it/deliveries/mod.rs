@@ -6,6 +6,8 @@ mod senders;
 mod after_goodbye;
 /// What makes an issue stop by itself.
 mod brakes;
+/// Claims: what is due, in its order.
+mod claims;
 /// Clocks that run on within a message, and clocks that differ.
 mod clocks;
 /// Several relays: whose turn it is, and what is said of those that fail.
@@ -16,6 +18,8 @@ mod goodbye;
 mod leases;
 /// Random histories against the promises.
 mod machine;
+/// Marks that the database refuses.
+mod marks;
 /// Notices: decided at the claim, checked at the mark, first in line.
 mod notices;
 /// Pause, resume, cancel, retry, decide.

@@ -5,6 +5,7 @@ use paperround::deliveries::mailroom::Decision;
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Kind, Reason, State};
+use paperround::worker::mailroom::ServiceMailroom;
 use std::sync::Arc;
 
 use super::Press;
@@ -157,5 +158,30 @@ db_test!(
             (State::Failed, Some(Reason::Expired))
         );
         assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
+    a_notice_counts_against_its_addresss_limits_once_however_often_it_is_claimed,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let site = app.serve().await;
+        let form = [("email", "ada@example.org")];
+        let answer = site.post("/subscribe/world", &form).await;
+        answer.assert_status(303);
+        site.stop().await;
+        let mailroom: Arc<dyn Mailroom> = Arc::new(ServiceMailroom::new(app.app.clone()));
+        let (worker, ledger) = (press.worker().await, ledger(&press));
+        for _ in 0..4 {
+            let terms = Terms {
+                owner: worker.id(),
+                now: press.now(),
+                limit: 10,
+                suspects: false,
+            };
+            let claimed = claim::notices(&press.db, &mailroom, terms).await.unwrap();
+            assert_eq!(claimed.len(), 1);
+            ledger.give_back(&claimed[0].claimed, press.now()).await;
+        }
     }
 );

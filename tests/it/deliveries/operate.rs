@@ -69,6 +69,27 @@ db_test!(a_pause_acts_at_the_next_mark, async |app: &TestApp| {
 });
 
 db_test!(
+    a_pause_of_all_sending_acts_at_the_next_mark,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        press.pause_sending().await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let marked = ledger.mark(&claimed.unwrap()[0], "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+    }
+);
+
+db_test!(
     pausing_all_sending_stops_notices_too,
     async |app: &TestApp| {
         let press = Press::new(app).await;
@@ -202,6 +223,30 @@ db_test!(
 );
 
 db_test!(
+    what_was_not_sent_is_not_put_back_where_a_later_issue_has_gone_further,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let first = press.edition(&readers, "hold").await;
+        let server = SmtpServer::start().await;
+        server.script().once(Step::Dot, Act::close());
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        let held = first.deliveries[0];
+        assert_eq!(press.state(held).await, State::Held);
+        let second = press.edition(&readers, "hold").await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(second.deliveries[0]).await, State::Sent);
+        let not_sent = decide(&press, first.issue, held, HeldDecision::NotSent).await;
+        not_sent.unwrap();
+        assert_eq!(press.state(held).await, State::Skipped);
+        assert_eq!(press.given_seq(&readers[0]).await, second.cutoff);
+    }
+);
+
+db_test!(
     retrying_failed_rows_leaves_those_whose_articles_came_with_a_later_issue,
     async |app: &TestApp| {
         let press = Press::new(app).await;
@@ -241,6 +286,9 @@ db_test!(
             .await
             .unwrap();
         assert_eq!(again, 2);
+        for id in &first.deliveries[..2] {
+            assert_eq!(press.delivery(*id).await.tries, 0, "they begin anew");
+        }
         sender.run_until_idle().await;
         let mut states = Vec::new();
         for id in &first.deliveries {

@@ -62,6 +62,8 @@ db_test!(
         let server = SmtpServer::start().await;
         let edition = one_in_doubt(&press, &server).await;
         let (_, notice) = press.sign_up("late@example.org").await;
+        let new = press.reader("new@example.org").await;
+        let welcome = press.welcome(&new).await;
         press.pause_sending().await;
         let sender = press.sender(&server).await;
         press.time.advance(THREE_DAYS);
@@ -73,7 +75,8 @@ db_test!(
         press.resume_sending().await;
         sender.run_until_idle().await;
         assert_eq!(states(&press, &edition).await, [State::Sent; 3]);
-        assert_eq!(server.accepted().len(), 3);
+        assert_eq!(press.state(welcome).await, State::Sent);
+        assert_eq!(server.accepted().len(), 4);
         let confirmation = press.delivery(notice).await;
         assert_eq!(
             (confirmation.state, confirmation.reason),

@@ -297,6 +297,27 @@ impl Press {
         (signup, delivery)
     }
 
+    /// A queued welcome.
+    pub(crate) async fn welcome(&self, reader: &Reader) -> DeliveryId {
+        let now = self.now();
+        let notice = NewNotice {
+            id: self.ids.next(),
+            kind: Kind::Welcome,
+            newsletter_id: self.newsletter,
+            signup_id: None,
+            subscription_id: Some(reader.subscription),
+            recipient: reader.email.clone(),
+            domain: "example.org".to_owned(),
+            payload: None,
+            now,
+            expires_at: now + Duration::from_hours(48),
+        };
+        let delivery = notice.id;
+        self.write(move |tx| Box::pin(async move { enqueue::notice(tx, &notice).await }))
+            .await;
+        delivery
+    }
+
     pub(crate) async fn confirm(&self, signup: SignupId) {
         let now = self.now();
         self.write(move |tx| {

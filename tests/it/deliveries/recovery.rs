@@ -1,8 +1,10 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State, recover};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,37 @@ db_test!(
 );
 
 db_test!(
+    what_a_dead_worker_had_on_the_wire_is_in_doubt_for_the_grace_of_its_kind,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let (_, notice) = press.sign_up("new@example.org").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let mailroom: Arc<dyn Mailroom> = press.desk.clone();
+        let digests = claim::digests(&press.db, edition.issue, terms).await;
+        let notices = claim::notices(&press.db, &mailroom, terms).await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        for ready in digests.unwrap().iter().chain(&notices.unwrap()) {
+            let marked = ledger.mark(ready, "scripted").await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }));
+        }
+        press.worker().await;
+        let (digest, leases) = (edition.deliveries[0], leases());
+        for (id, grace) in [(digest, leases.grace), (notice, leases.notice_grace)] {
+            let row = press.delivery(id).await;
+            assert_eq!(row.state, State::InDoubt);
+            assert_eq!(row.not_before.since(press.now()), grace);
+        }
+    }
+);
+
+db_test!(
     a_row_that_dies_with_its_worker_four_times_is_held,
     async |app: &TestApp| {
         let (press, edition, server) = one(app).await;
@@ -86,6 +119,75 @@ db_test!(
             (delivery.state, delivery.reason),
             (State::Held, Some(Reason::Crashed))
         );
+    }
+);
+
+db_test!(
+    a_row_that_may_have_killed_the_process_is_sent_when_nothing_else_is_on_its_way,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(9).await;
+        let edition = press.edition(&readers, "resend").await;
+        for _crash in 0..2 {
+            let terms = Terms {
+                owner: press.worker().await.id(),
+                now: press.now(),
+                limit: 1,
+                suspects: false,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            assert_eq!(claimed.unwrap()[0].claimed.id, edition.deliveries[0]);
+        }
+        let server = SmtpServer::start().await;
+        let slow = Act::reply("250 ok").delayed(Duration::from_millis(500));
+        server
+            .script()
+            .always_for(&readers[1].email, Step::Rcpt, slow);
+        press.sender(&server).await.run_until_idle().await;
+        let accepted = server.accepted();
+        assert_eq!(accepted.len(), 9);
+        assert_eq!(accepted[8].recipient, readers[0].email);
+    }
+);
+
+db_test!(
+    an_acknowledgement_that_comes_after_its_row_was_held_counts,
+    async |app: &TestApp| {
+        use paperround::deliveries::settlement::{Circumstances, Settlement};
+        use paperround::smtp::outcome::Outcome;
+        use paperround::smtp::reply::Reply;
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "hold").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let ready = claimed.unwrap().remove(0);
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&ready, "scripted").await.unwrap();
+        for passed in [leases().transmission * 2, leases().grace] {
+            press.time.advance(passed);
+            let swept = recover::sweep(&press.db, press.now(), &leases()).await;
+            swept.unwrap();
+        }
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Held);
+        let accepted = Outcome::Accepted(Reply {
+            code: 250,
+            enhanced: None,
+            lines: vec!["ok".to_owned()],
+        });
+        let with = Circumstances {
+            now: press.now(),
+            jitter: 1.0,
+            leases: &leases(),
+        };
+        let settlement = Settlement::of_outcome(&ready.claimed, &accepted, with);
+        ledger.settle(settlement).await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
     }
 );
 
@@ -210,8 +312,9 @@ db_test!(
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         server.ledger().on_accept(move |_| stopping.cancel());
+        // as long again may it take to write the doubt down
         let sender = press
-            .sender_draining(&server, Duration::from_millis(50))
+            .sender_draining(&server, Duration::from_millis(500))
             .await;
         sender.run(stop).await;
         let delivery = press.delivery(edition.deliveries[0]).await;

@@ -1,4 +1,5 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
@@ -14,6 +15,24 @@ use crate::support::{TestApp, db_test};
 struct Seal {
     signed: Mutex<Vec<Vec<u8>>>,
     answers: Vec<(String, Answer)>,
+}
+
+/// Signs the mail of one reader only after another mail has arrived.
+struct Patient {
+    slow: String,
+    arrived: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Signer for Patient {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        if is_to(message, &self.slow) {
+            let arrived = self.arrived.lock().unwrap();
+            arrived
+                .recv_timeout(Duration::from_secs(20))
+                .map_err(|_| "the mail before this one did not leave".to_owned())?;
+        }
+        Ok(fields(message))
+    }
 }
 
 /// What a signer may do wrong.
@@ -152,5 +171,31 @@ db_test!(
         let copies = server.accepted();
         assert_eq!((copies.len(), seal.signed.lock().unwrap().len()), (2, 2));
         assert_eq!(copies[0].raw, copies[1].raw);
+    }
+);
+
+db_test!(
+    a_mail_that_is_marked_does_not_wait_for_a_slow_signature_of_the_next,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let (bell, arrived) = mpsc::channel();
+        let bell = Mutex::new(bell);
+        server.ledger().on_accept(move |_| {
+            let _over = bell.lock().unwrap().send(());
+        });
+        let signer: Arc<dyn Signer> = Arc::new(Patient {
+            slow: readers[1].email.clone(),
+            arrived: Mutex::new(arrived),
+        });
+        let mailroom = SigningMailroom::start(press.desk.clone(), &signer, 1).unwrap();
+        let sender = press.sender_signed(&server, Arc::new(mailroom)).await;
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 2);
+        for id in &edition.deliveries {
+            assert_eq!(press.state(*id).await, State::Sent);
+        }
     }
 );

@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use paperround::db::Tx;
+use paperround::deliveries::State;
+use paperround::write_db;
+use tokio_util::sync::CancellationToken;
+
+use super::Press;
+use super::sending::one;
+use crate::support::{TestApp, db_test};
+
+const NO_MARKS_SQLITE: &[&str] = &[
+    "CREATE TRIGGER no_marks BEFORE UPDATE OF state ON deliveries WHEN NEW.state = 'transmitting'
+     BEGIN SELECT RAISE(ABORT, 'no marks today'); END",
+];
+const NO_MARKS_POSTGRES: &[&str] = &[
+    "CREATE FUNCTION no_marks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         RAISE EXCEPTION 'no marks today';
+     END $$",
+    "CREATE TRIGGER no_marks BEFORE UPDATE OF state ON deliveries FOR EACH ROW
+     WHEN (NEW.state = 'transmitting') EXECUTE FUNCTION no_marks()",
+];
+const MARKS_SQLITE: &[&str] = &["DROP TRIGGER no_marks"];
+const MARKS_POSTGRES: &[&str] = &["DROP TRIGGER no_marks ON deliveries"];
+
+async fn execute(press: &Press, sqlite: &'static [&str], postgres: &'static [&str]) {
+    press
+        .write(move |tx| {
+            Box::pin(async move {
+                let all = match tx {
+                    Tx::Sqlite(_) => sqlite,
+                    Tx::Postgres(_) => postgres,
+                };
+                for sql in all {
+                    write_db!(&mut *tx, |conn| sqlx::query(*sql)
+                        .execute(conn)
+                        .await
+                        .map(drop))?;
+                }
+                Ok(())
+            })
+        })
+        .await;
+}
+
+db_test!(
+    a_row_whose_mark_failed_is_given_back_and_sent_when_marks_succeed_again,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let id = edition.deliveries[0];
+        let sender = press.sender(&server).await;
+        execute(&press, NO_MARKS_SQLITE, NO_MARKS_POSTGRES).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let seen = async {
+                // claimed again means given back
+                while press.delivery(id).await.attempt < 2 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                assert_eq!(server.accepted().len(), 0);
+                execute(&press, MARKS_SQLITE, MARKS_POSTGRES).await;
+                while press.state(id).await != State::Sent {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), seen)
+                .await
+                .unwrap();
+            stop.cancel();
+        });
+        assert_eq!(server.accepted().len(), 1);
+    }
+);
