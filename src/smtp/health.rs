@@ -241,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn the_third_354_behind_a_refused_recipient_lets_data_go_alone() {
+        use super::super::connection::Pipelining;
+        let mut record = Record::new();
+        for expected in [Pipelining::Full, Pipelining::Full, Pipelining::DataAlone] {
+            record.answered_data_after_refusal();
+            assert_eq!(record.pipelining(), expected);
+        }
+    }
+
+    #[test]
     fn the_second_impossible_answer_halts() {
         use super::super::connection::Pipelining;
         let mut record = Record::new();

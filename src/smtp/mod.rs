@@ -29,4 +29,5 @@ mod capabilities;
 mod dialogue;
 mod input;
 mod opening;
+mod reuse;
 pub mod tls;

@@ -22,6 +22,12 @@ pub struct Connector {
     tls: Option<TlsConnector>,
 }
 
+/// A connection whose greeting was heard.
+pub struct Greeted {
+    connection: Connection,
+    pipelining: Pipelining,
+}
+
 impl Connector {
     /// Reads the trusted roots, once, unless the relay is spoken to in clear.
     pub fn new(config: RelayConfig, deadlines: Deadlines) -> Result<Self, TlsSetupError> {
@@ -50,6 +56,12 @@ impl Connector {
 
     /// Connects, protects the connection, says hello and logs in.
     pub async fn open(&self, pipelining: Pipelining) -> Result<Connection, Failure> {
+        let greeted = self.connect(pipelining).await?;
+        self.introduce(greeted).await
+    }
+
+    /// Connects and hears the greeting, by which the relay has taken the connection.
+    pub async fn connect(&self, pipelining: Pipelining) -> Result<Greeted, Failure> {
         let target = (self.config.host.as_str(), self.config.port);
         let stream = timeout(self.deadlines.connect, TcpStream::connect(target))
             .await
@@ -59,7 +71,7 @@ impl Connector {
         stream
             .set_nodelay(true)
             .map_err(|error| Failure::new(Phase::Connect, Cause::Lost(error.to_string())))?;
-        self.open_over(stream, pipelining).await
+        self.greeted(stream, pipelining).await
     }
 
     /// The same over a stream that is connected already, such as a pipe.
@@ -68,6 +80,15 @@ impl Connector {
         stream: impl Stream + 'static,
         pipelining: Pipelining,
     ) -> Result<Connection, Failure> {
+        let greeted = self.greeted(stream, pipelining).await?;
+        self.introduce(greeted).await
+    }
+
+    async fn greeted(
+        &self,
+        stream: impl Stream + 'static,
+        pipelining: Pipelining,
+    ) -> Result<Greeted, Failure> {
         let stream: Box<dyn Stream> = Box::new(stream);
         let (stream, encrypted) = match self.config.tls {
             RelayTls::Implicit => (self.protect(stream).await?, true),
@@ -79,6 +100,18 @@ impl Connector {
         if greeting.code != 220 {
             return Err(Failure::new(Phase::Greeting, Cause::Reply(greeting)));
         }
+        Ok(Greeted {
+            connection,
+            pipelining,
+        })
+    }
+
+    /// Says hello, protects the connection where that comes only now, and logs in.
+    pub async fn introduce(&self, greeted: Greeted) -> Result<Connection, Failure> {
+        let Greeted {
+            mut connection,
+            pipelining,
+        } = greeted;
         self.hello(&mut connection).await?;
         if self.config.tls == RelayTls::StartTls {
             connection = self.start_tls(connection, pipelining).await?;

@@ -10,40 +10,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 pub use super::health::Health;
+pub use super::reuse::Reuse;
 
-use super::connection::{Connection, Connector, Fence};
+use super::connection::{Connector, Fence};
 use super::envelope::Envelope;
 use super::health::{Record, jitter};
 use super::outcome::{Cause, Failure, Outcome, Phase, Verdict};
+use super::reuse::Open;
 use super::wire::Wire;
 use crate::clock::{Clock, Timestamp};
 use crate::id::Entropy;
 
-/// When a connection is too old to be used again.
-#[derive(Clone, Debug)]
-pub struct Reuse {
-    /// Longest time without a message.
-    pub idle: Duration,
-    /// Longest life.
-    pub age: Duration,
-    /// Most messages.
-    pub messages: u32,
-}
-
-impl Default for Reuse {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(30),
-            age: Duration::from_hours(1),
-            messages: 1000,
-        }
-    }
-}
-
 /// How long fewer connections are used after the relay said that there are too many.
 const FEWER_FOR: Duration = Duration::from_mins(1);
 
-/// How many connections are being opened at one time. A server's queue of those that it has not accepted yet may be as
+/// How many connections wait for their greeting at one time. A server's queue of those that it has not accepted yet may be as
 /// short as five (OpenSMTPD), and what does not fit can be lost without a word: it looks open, and no greeting comes.
 const OPENINGS: usize = 4;
 
@@ -65,13 +46,6 @@ struct Shared {
     probing: bool,
     /// The relay takes no more than so many connections, until then.
     fewer: Option<(usize, Timestamp)>,
-}
-
-struct Open {
-    connection: Connection,
-    opened_at: Instant,
-    used_at: Instant,
-    messages: u32,
 }
 
 /// Why no connection is to be had.
@@ -163,7 +137,7 @@ impl Relay {
         if let Some(open) = self.parked().await {
             return Ok(self.lend(open, permit, probe));
         }
-        let _turn = self.openings.acquire().await;
+        let turn = self.openings.acquire().await;
         // while it waited, others gave connections back, or met with a relay that fails
         if let Some(open) = self.parked().await {
             return Ok(self.lend(open, permit, probe));
@@ -175,15 +149,15 @@ impl Relay {
             return Err(Unavailable::Busy);
         }
         let pipelining = self.lock().record.pipelining();
-        match self.connector.open(pipelining).await {
+        let greeted = self.connector.connect(pipelining).await;
+        drop(turn);
+        let opened = match greeted {
+            Ok(greeted) => self.connector.introduce(greeted).await,
+            Err(failure) => Err(failure),
+        };
+        match opened {
             Ok(connection) => {
-                let now = Instant::now();
-                let open = Open {
-                    connection,
-                    opened_at: now,
-                    used_at: now,
-                    messages: 0,
-                };
+                let open = Open::new(connection);
                 Ok(self.lend(open, permit, probe))
             }
             Err(failure) if self.means_fewer(&failure) => Err(Unavailable::Busy),
@@ -243,10 +217,7 @@ impl Relay {
     }
 
     async fn still_good(&self, mut open: Open) -> Option<Open> {
-        let too_old = open.used_at.elapsed() >= self.reuse.idle
-            || open.opened_at.elapsed() >= self.reuse.age
-            || open.messages >= self.reuse.messages;
-        if too_old {
+        if open.used_at.elapsed() >= self.reuse.idle || !open.takes(1, &self.reuse) {
             open.connection.quit().await;
             return None;
         }
@@ -381,51 +352,48 @@ impl Lease {
         self.relay.name()
     }
 
-    /// As [`Connection::envelope`]; the relay's health hears of a failure.
+    /// As [`Connection::envelope`](super::connection::Connection::envelope); the relay's health hears of a failure.
     pub async fn envelope(&mut self, envelope: &Envelope) -> Result<(), Failure> {
         let result = self.open().connection.envelope(envelope).await;
         self.learn_of_envelope(&result);
         result
     }
 
-    /// As [`Connection::takes_groups`], for a connection that may carry one more message than the one announced.
+    /// As [`Connection::takes_groups`](super::connection::Connection::takes_groups), for a connection that may carry one more message than the one announced.
     pub fn takes_groups(&self) -> bool {
         let resting = self.relay.lock().record.health != Health::Ok;
         self.open.as_ref().is_some_and(|open| {
-            !resting
-                && open.messages + 1 < self.relay.reuse.messages
-                && open.opened_at.elapsed() < self.relay.reuse.age
-                && open.connection.takes_groups()
+            !resting && open.takes(2, &self.relay.reuse) && open.connection.takes_groups()
         })
     }
 
-    /// As [`Connection::may_attach`].
+    /// As [`Connection::may_attach`](super::connection::Connection::may_attach).
     pub fn may_attach(&self, envelope: &Envelope) -> bool {
         self.open
             .as_ref()
             .is_some_and(|open| open.connection.may_attach(envelope))
     }
 
-    /// As [`Connection::set_fence`].
+    /// As [`Connection::set_fence`](super::connection::Connection::set_fence).
     pub fn set_fence(&mut self, fence: Fence) {
         self.open().connection.set_fence(fence);
     }
 
-    /// As [`Connection::is_attached`].
+    /// As [`Connection::is_attached`](super::connection::Connection::is_attached).
     pub fn is_attached(&self) -> bool {
         self.open
             .as_ref()
             .is_some_and(|open| open.connection.is_attached())
     }
 
-    /// As [`Connection::addressed`]; the relay's health hears of a failure.
+    /// As [`Connection::addressed`](super::connection::Connection::addressed); the relay's health hears of a failure.
     pub async fn addressed(&mut self) -> Result<(), Failure> {
         let result = self.open().connection.addressed().await;
         self.learn_of_envelope(&result);
         result
     }
 
-    /// As [`Connection::transmit`]; the relay's health hears of the outcome.
+    /// As [`Connection::transmit`](super::connection::Connection::transmit); the relay's health hears of the outcome.
     pub async fn transmit(&mut self, wire: &Wire, attached: Option<&Envelope>) -> Outcome {
         let open = self.open();
         let outcome = open.connection.transmit(wire, attached).await;
@@ -447,10 +415,7 @@ impl Lease {
     pub fn is_usable(&self) -> bool {
         let resting = self.relay.lock().record.health != Health::Ok;
         self.open.as_ref().is_some_and(|open| {
-            open.connection.is_ready()
-                && !resting
-                && open.messages < self.relay.reuse.messages
-                && open.opened_at.elapsed() < self.relay.reuse.age
+            open.connection.is_ready() && !resting && open.takes(1, &self.relay.reuse)
         })
     }
 

@@ -1,7 +1,6 @@
 //! The last look at a message before it may leave.
 
 use bytes::Bytes;
-use memchr::memchr2_iter;
 
 /// Longest line, its CRLF not counted. RFC 5322, section 2.1.1.
 pub const MAX_LINE_BYTES: usize = 998;
@@ -69,19 +68,10 @@ fn check(bytes: &[u8]) -> Result<(), WireError> {
         return Err(WireError::Nul(at));
     }
     let mut line_start = 0;
-    let mut cr = None;
-    for at in memchr2_iter(b'\r', b'\n', bytes) {
-        if bytes[at] == b'\r' {
-            if bytes.get(at + 1) != Some(&b'\n') {
-                return Err(WireError::BareLineEnd(at));
-            }
-            cr = Some(at);
-            continue;
-        }
-        if cr.is_none_or(|cr| cr + 1 != at) {
-            return Err(WireError::BareLineEnd(at));
-        }
-        let line = &bytes[line_start..at - 1];
+    for at in memchr::memchr_iter(b'\n', bytes) {
+        let line = &bytes[line_start..at];
+        let line = line.strip_suffix(b"\r").ok_or(WireError::BareLineEnd(at))?;
+        refuse_cr(line, line_start)?;
         if line.len() > MAX_LINE_BYTES {
             return Err(WireError::LineTooLong(line_start));
         }
@@ -90,10 +80,18 @@ fn check(bytes: &[u8]) -> Result<(), WireError> {
         }
         line_start = at + 1;
     }
+    refuse_cr(&bytes[line_start..], line_start)?;
     if line_start != bytes.len() {
         return Err(WireError::UnfinishedLine);
     }
     Ok(())
+}
+
+fn refuse_cr(line: &[u8], line_start: usize) -> Result<(), WireError> {
+    match memchr::memchr(b'\r', line) {
+        Some(at) => Err(WireError::BareLineEnd(line_start + at)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

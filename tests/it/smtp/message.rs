@@ -91,6 +91,29 @@ async fn s3_a_421_anywhere_closes() {
 }
 
 #[tokio::test]
+async fn s3_a_421_behind_a_refusal_closes_too() {
+    let server = SmtpServer::start().await;
+    let mut connection = connect(&server).await;
+    let closing = Act::reply("421 4.3.2 closing").then(After::Close);
+    server
+        .script()
+        .once(Step::Rcpt, Act::reply("550 5.1.1 never"));
+    server.script().once(Step::Data, closing);
+    assert_eq!(send(&mut connection, "one").await, Verdict::Refused);
+    assert!(!connection.is_ready());
+}
+
+#[tokio::test]
+async fn a_recipient_whose_mail_is_forwarded_is_no_refusal() {
+    let server = SmtpServer::start().await;
+    let mut connection = connect(&server).await;
+    let forwarded = Act::reply("251 2.1.5 not local, will forward");
+    server.script().once(Step::Rcpt, forwarded);
+    assert_eq!(send(&mut connection, "one").await, Verdict::Sent);
+    assert!(connection.is_ready());
+}
+
+#[tokio::test]
 async fn s5_a_drop_in_any_verb_or_in_the_body_is_certainly_not_sent() {
     for step in [
         Step::Mail,

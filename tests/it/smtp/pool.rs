@@ -56,6 +56,20 @@ async fn a_connection_that_the_relay_closed_while_parked_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_parked_or_open_for_too_long_is_not_used_again() {
+    let (idle, age) = (Duration::ZERO, Duration::ZERO);
+    let usual = Reuse::default;
+    for reuse in [Reuse { idle, ..usual() }, Reuse { age, ..usual() }] {
+        let server = SmtpServer::start().await;
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let relay = Relay::new(connector(&server), reuse, clock(), entropy);
+        assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+        assert_eq!(send_over(&relay, "two").await.unwrap(), Verdict::Sent);
+        assert_eq!(server.counters().connections, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_carries_so_many_messages_and_no_more() {
     let server = SmtpServer::start().await;
     let reuse = Reuse {
@@ -152,6 +166,19 @@ async fn s14_too_many_connections_means_fewer_connections_and_no_failure() {
     clock.advance(Duration::from_secs(61));
     let _first = relay.open().await.unwrap();
     assert!(relay.open().await.is_ok());
+}
+
+#[tokio::test]
+async fn s14_too_many_connections_may_be_said_to_ehlo_too() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 5, clock());
+    let _first = relay.open().await.unwrap();
+    server.script().always(
+        Step::Ehlo,
+        Act::reply("421 4.7.0 too many connections").then(After::Close),
+    );
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    assert_eq!(relay.health(), Health::Ok);
 }
 
 #[tokio::test]
