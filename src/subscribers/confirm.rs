@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::SubscriptionState;
+use super::beginning;
 use super::consent::{self, ConsentKind, NewEvent};
 use super::email_address::EmailAddress;
 use super::evidence::Evidence;
@@ -17,7 +18,7 @@ use crate::db::{Db, Tx};
 use crate::deliveries::Kind;
 use crate::deliveries::enqueue::{self, NewNotice};
 use crate::id::{NewsletterId, SignupId, SubscriberId, SubscriptionId};
-use crate::newsletters::{self, Cadence, Slug, Topic};
+use crate::newsletters::Cadence;
 use crate::token::ConfirmToken;
 
 /// How long the welcome is worth sending.
@@ -146,7 +147,7 @@ async fn confirm_by_hash(
     if !store::mark_confirmed(tx, signup.id, now).await? {
         return Err(before());
     }
-    let cadence = start_interests(tx, newsletter, &signup.selection, subscription).await?;
+    let cadence = beginning::begin(tx, newsletter, &signup.selection, subscription).await?;
     let welcome = NewNotice {
         id: app.ids.next(),
         kind: Kind::Welcome,
@@ -245,36 +246,4 @@ async fn activate(
             Ok(existing.id)
         }
     }
-}
-
-/// One interest for each chosen topic, or one in `all`, from the newest article on. Earlier interests stay as the
-/// memory of what was given.
-pub(super) async fn start_interests(
-    tx: &mut Tx<'_>,
-    id: NewsletterId,
-    selection: &Selection,
-    subscription: SubscriptionId,
-) -> sqlx::Result<Cadence> {
-    let cadence = if let Some(cadence) = selection.cadence {
-        cadence
-    } else {
-        let newsletter = newsletters::store::by_id_in(tx, id).await?;
-        newsletter.ok_or(sqlx::Error::RowNotFound)?.default_cadence
-    };
-    let topics = newsletters::store::topics_in(tx, id).await?;
-    let mut chosen: Vec<&Topic> = topics
-        .iter()
-        .filter(|topic| selection.topics.contains(&topic.slug))
-        .collect();
-    if chosen.is_empty() {
-        chosen.extend(topics.iter().filter(|topic| topic.slug == Slug::all()));
-    }
-    let newest = newsletters::store::newest_seq(tx, id).await?;
-    store::end_interests(tx, subscription).await?;
-    for topic in chosen {
-        // The publisher's ceiling: rarer is greater.
-        let cadence = topic.max_cadence.map_or(cadence, |most| cadence.max(most));
-        store::start_interest(tx, subscription, topic.id, newest, cadence).await?;
-    }
-    Ok(cadence)
 }

@@ -92,31 +92,56 @@ pub struct ConsentEvent {
     pub hash: Vec<u8>,
 }
 
-/// Adds `event` to the end of its address's chain.
-///
-/// Locks the subscriber's row on PostgreSQL until the transaction ends, after whatever the caller has locked: two
-/// events of one person cannot follow the same one.
+/// Adds `event` to the end of its address's chain; see [`record_all`].
 pub async fn record(
     tx: &mut Tx<'_>,
     app: &App,
     event: NewEvent<'_>,
     now: Timestamp,
-) -> sqlx::Result<ConsentEventId> {
-    store::lock_subscriber(tx, event.subscriber).await?;
-    let wording_id = match &event.evidence.wording {
-        Some(wording) => Some(store::wording_id(tx, app.ids.next(), wording, now).await?),
-        None => None,
-    };
-    let email_hash = app.keys.consent_hash(event.email_key.as_str()).hash;
+) -> sqlx::Result<()> {
+    record_all(tx, app, &[event], now).await
+}
+
+/// Adds each event to the end of its address's chain; each is of another person.
+///
+/// Locks the subscribers' rows on PostgreSQL until the transaction ends, after whatever the caller has locked: two
+/// events of one person cannot follow the same one.
+pub async fn record_all(
+    tx: &mut Tx<'_>,
+    app: &App,
+    events: &[NewEvent<'_>],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    store::lock_subscribers(tx, events.iter().map(|event| event.subscriber)).await?;
     // A chain goes on across a new pepper.
-    let known: Vec<_> = app.keys.consent_hashes(event.email_key.as_str());
-    let mut previous_hash = None;
-    for hash in &known {
-        previous_hash = store::last_consent_hash(tx, &hash.hash).await?;
-        if previous_hash.is_some() {
-            break;
-        }
+    let known: Vec<Vec<_>> = events
+        .iter()
+        .map(|event| app.keys.consent_hashes(event.email_key.as_str()))
+        .collect();
+    let hashes = known.iter().flatten().map(|known| known.hash);
+    let last = store::last_consent_hashes(tx, hashes).await?;
+    let mut rows = Vec::with_capacity(events.len());
+    for (event, known) in events.iter().zip(&known) {
+        let wording_id = match &event.evidence.wording {
+            Some(wording) => Some(store::wording_id(tx, app.ids.next(), wording, now).await?),
+            None => None,
+        };
+        let last = known.iter().find_map(|known| last.get(&known.hash[..]));
+        let row = chained(app, event, wording_id, last.cloned(), now);
+        rows.push((event.subscriber, row));
     }
+    store::insert_consent_events(tx, &rows).await
+}
+
+/// The event as it stands in the chain, after the one with the hash `previous_hash`.
+fn chained(
+    app: &App,
+    event: &NewEvent<'_>,
+    wording_id: Option<WordingId>,
+    previous_hash: Option<Vec<u8>>,
+    now: Timestamp,
+) -> ConsentEvent {
+    let email_hash = app.keys.consent_hash(event.email_key.as_str()).hash;
     let mut row = ConsentEvent {
         id: app.ids.next(),
         email_hash: email_hash.to_vec(),
@@ -128,7 +153,7 @@ pub async fn record(
         page_url: event.evidence.page_url.clone(),
         ip: event.evidence.ip.map(|ip| ip.to_string()),
         user_agent: event.evidence.user_agent.clone(),
-        detail: event.detail,
+        detail: event.detail.clone(),
         salt: random_bytes::<16>(&*app.entropy).to_vec(),
         commitment: Vec::new(),
         previous_hash,
@@ -136,8 +161,7 @@ pub async fn record(
     };
     row.commitment = commitment(&row).to_vec();
     row.hash = chained_hash(&row).to_vec();
-    store::insert_consent_event(tx, event.subscriber, &row).await?;
-    Ok(row.id)
+    row
 }
 
 /// The events of one address in the order of their chain; those that hang on nothing stand last.

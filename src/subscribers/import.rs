@@ -1,18 +1,18 @@
 //! Bringing confirmed readers along from elsewhere. An import is the operator's recorded statement that they agreed;
 //! it never brings back anyone who left, bounced or complained.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::SubscriptionState;
-use super::confirm::start_interests;
+use super::beginning::Beginning;
 use super::consent::{self, ConsentKind, NewEvent};
 use super::evidence::{Channel, Evidence};
 use super::import_file::ImportRow;
 use super::store::{self, NewSubscription};
 use crate::app::App;
-use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::id::NewsletterId;
 
@@ -83,13 +83,6 @@ impl From<sqlx::Error> for Counted {
     }
 }
 
-enum Became {
-    Added,
-    Already,
-    Ended,
-    Suppressed,
-}
-
 async fn batch(
     tx: &mut Tx<'_>,
     app: &App,
@@ -97,71 +90,119 @@ async fn batch(
     rows: &[ImportRow],
     source: &str,
 ) -> sqlx::Result<Imported> {
-    let now = app.clock.now();
     let mut imported = Imported::default();
-    for row in rows {
-        let counter = match one(tx, app, newsletter, row, source, now).await? {
-            Became::Added => &mut imported.added,
-            Became::Already => &mut imported.already,
-            Became::Ended => &mut imported.ended,
-            Became::Suppressed => &mut imported.suppressed,
-        };
-        *counter += 1;
+    if rows.is_empty() {
+        return Ok(imported);
+    }
+    let welcome = welcome(tx, app, newsletter, rows, &mut imported).await?;
+    if !welcome.is_empty() {
+        subscribe(tx, app, newsletter, &welcome, source, &mut imported).await?;
     }
     Ok(imported)
 }
 
-async fn one(
+/// Those who may be brought along and are not there yet; the others are counted.
+async fn welcome<'r>(
     tx: &mut Tx<'_>,
     app: &App,
     newsletter: NewsletterId,
-    row: &ImportRow,
-    source: &str,
-    now: Timestamp,
-) -> sqlx::Result<Became> {
-    let key = row.email.key();
+    rows: &'r [ImportRow],
+    imported: &mut Imported,
+) -> sqlx::Result<Vec<&'r ImportRow>> {
     // whatever the reason: only the owner's own sign-up may bring an address back
-    for pepper in app.keys.suppression_keys(key.as_str()) {
-        if !store::suppressions(tx, &pepper.hash, newsletter)
-            .await?
-            .is_empty()
-        {
-            return Ok(Became::Suppressed);
+    let hashes_of = |row: &ImportRow| app.keys.suppression_keys(row.email.key().as_str());
+    let hashes: Vec<_> = rows
+        .iter()
+        .flat_map(|row| hashes_of(row).into_iter().map(|hash| hash.hash))
+        .collect();
+    let suppressed: HashSet<_> = store::suppressed(tx, &hashes, newsletter)
+        .await?
+        .into_iter()
+        .collect();
+    let keys: Vec<_> = rows.iter().map(|row| row.email.key()).collect();
+    let members: HashMap<_, _> = store::members(tx, &keys, newsletter)
+        .await?
+        .into_iter()
+        .collect();
+    let mut welcome = Vec::with_capacity(rows.len());
+    for row in rows {
+        let is_suppressed = hashes_of(row)
+            .iter()
+            .any(|hash| suppressed.contains(&hash.hash[..]));
+        match members.get(row.email.key()) {
+            _ if is_suppressed => imported.suppressed += 1,
+            None => welcome.push(row),
+            Some(SubscriptionState::Active) => imported.already += 1,
+            Some(
+                SubscriptionState::Unsubscribed
+                | SubscriptionState::Bounced
+                | SubscriptionState::Complained,
+            ) => imported.ended += 1,
         }
     }
-    if let Some((_, state, _)) = store::membership_state(tx, key, newsletter).await? {
-        return Ok(match state {
-            SubscriptionState::Active => Became::Already,
-            SubscriptionState::Unsubscribed
-            | SubscriptionState::Bounced
-            | SubscriptionState::Complained => Became::Ended,
+    Ok(welcome)
+}
+
+async fn subscribe(
+    tx: &mut Tx<'_>,
+    app: &App,
+    newsletter: NewsletterId,
+    rows: &[&ImportRow],
+    source: &str,
+    imported: &mut Imported,
+) -> sqlx::Result<()> {
+    let now = app.clock.now();
+    let people: Vec<_> = rows
+        .iter()
+        .map(|row| (app.ids.next(), &row.email))
+        .collect();
+    let subscribers: HashMap<_, _> = store::subscribers(tx, &people, now)
+        .await?
+        .into_iter()
+        .collect();
+    let new = |row: &&ImportRow| {
+        let subscriber_id = subscribers.get(row.email.key()).copied();
+        Ok(NewSubscription {
+            id: app.ids.next(),
+            subscriber_id: subscriber_id.ok_or(sqlx::Error::RowNotFound)?,
+            newsletter_id: newsletter,
+            started_at: now,
+        })
+    };
+    let subscriptions: Vec<_> = rows.iter().map(new).collect::<sqlx::Result<_>>()?;
+    let added: HashSet<_> = store::insert_subscriptions(tx, &subscriptions)
+        .await?
+        .into_iter()
+        .collect();
+    // whom somebody else subscribed at this moment
+    imported.already += rows.len() - added.len();
+    imported.added += added.len();
+    if added.is_empty() {
+        return Ok(());
+    }
+
+    let beginning = Beginning::of(tx, newsletter).await?;
+    let evidence = Evidence::of(Channel::CommandLine);
+    let (mut interests, mut events) = (Vec::new(), Vec::new());
+    for (row, subscription) in rows.iter().zip(&subscriptions) {
+        if !added.contains(&subscription.id) {
+            continue;
+        }
+        interests.extend(beginning.interests(&row.selection, subscription.id));
+        events.push(NewEvent {
+            subscriber: subscription.subscriber_id,
+            email_key: row.email.key(),
+            newsletter,
+            kind: ConsentKind::Imported,
+            evidence: &evidence,
+            detail: json!({
+                "source": source,
+                "line": row.line,
+                "topics": row.selection.topics,
+                "cadence": beginning.cadence(&row.selection),
+            }),
         });
     }
-    store::insert_subscriber(tx, app.ids.next(), &row.email, None, now).await?;
-    let subscriber = store::subscriber_by_key(tx, key).await?;
-    let new = NewSubscription {
-        id: app.ids.next(),
-        subscriber_id: subscriber,
-        newsletter_id: newsletter,
-        started_at: now,
-    };
-    if !store::insert_subscription(tx, &new).await? {
-        return Ok(Became::Already);
-    }
-    let cadence = start_interests(tx, newsletter, &row.selection, new.id).await?;
-    let event = NewEvent {
-        subscriber,
-        email_key: key,
-        newsletter,
-        kind: ConsentKind::Imported,
-        evidence: &Evidence::of(Channel::CommandLine),
-        detail: json!({
-            "source": source,
-            "line": row.line,
-            "topics": row.selection.topics,
-            "cadence": cadence,
-        }),
-    };
-    consent::record(tx, app, event, now).await?;
-    Ok(Became::Added)
+    store::start_interests(tx, &interests).await?;
+    consent::record_all(tx, app, &events, now).await
 }

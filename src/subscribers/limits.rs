@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::email_address::EmailKey;
 use super::network::Network;
-use super::store;
+use super::store::{self, Window};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Limit;
@@ -30,28 +30,42 @@ pub struct Counted<'a> {
 /// A window is this many buckets wide.
 const BUCKETS: u32 = 10;
 
-/// Counts one hit, unless a limit is used up: then nothing is counted and the time to wait is given.
+/// A limit that is used up.
+#[derive(Debug, Clone, Copy)]
+pub struct UsedUp {
+    /// Which one.
+    pub name: &'static str,
+    /// How long until it lets something pass again.
+    pub wait: Duration,
+}
+
+/// Counts one hit for each of `all`, unless a limit is used up: then nothing is counted.
 pub async fn count(
     tx: &mut Tx<'_>,
     keys: &KeyRing,
-    counted: Counted<'_>,
+    all: &[Counted<'_>],
     now: Timestamp,
-) -> sqlx::Result<Result<(), Duration>> {
-    for limit in counted.limits {
-        let key = counted.key(keys, limit);
-        // A bucket counts until its youngest hit is old enough.
-        let since = now - limit.per - bucket(limit);
-        let window = store::hits_since(tx, &key, since).await?;
-        if window.hits >= i64::from(limit.most) {
-            let oldest = window.oldest.unwrap_or(now);
+) -> sqlx::Result<Result<(), UsedUp>> {
+    let windows: Vec<(&'static str, &Limit, Window)> = all
+        .iter()
+        .flat_map(|counted| {
+            let windows = counted.limits.iter();
+            windows.map(|limit| (counted.name, limit, counted.window(keys, limit, now)))
+        })
+        .collect();
+    let rows: Vec<_> = windows.iter().map(|(_, _, window)| window).collect();
+    if rows.is_empty() || store::add_hits(tx, &rows).await? {
+        return Ok(Ok(()));
+    }
+    for (name, limit, window) in &windows {
+        let hits = store::hits(tx, window).await?;
+        if hits.count >= i64::from(limit.most) {
+            let oldest = hits.oldest.unwrap_or(now);
             let wait = (oldest + limit.per + bucket(limit)).since(now);
-            return Ok(Err(wait));
+            return Ok(Err(UsedUp { name, wait }));
         }
     }
-    for limit in counted.limits {
-        let key = counted.key(keys, limit);
-        store::add_hit(tx, &key, bucket_start(limit, now)).await?;
-    }
+    // on PostgreSQL what used it up may be gone by now
     Ok(Ok(()))
 }
 
@@ -67,16 +81,23 @@ pub async fn wrong_token(app: &Arc<App>, client: IpAddr) -> sqlx::Result<Result<
                     subject: &Network::of(client).to_string(),
                     limits: &work.config.signup.wrong_token_limits,
                 };
-                count(tx, &work.keys, counted, work.clock.now()).await
+                let counted = count(tx, &work.keys, &[counted], work.clock.now()).await?;
+                Ok(counted.map_err(|used_up| used_up.wait))
             })
         })
         .await
 }
 
 impl Counted<'_> {
-    fn key(&self, keys: &KeyRing, limit: &Limit) -> [u8; 32] {
+    fn window(&self, keys: &KeyRing, limit: &Limit, now: Timestamp) -> Window {
         let per = limit.per.as_millis();
-        keys.limit_key(&format!("{}\n{per}\n{}", self.name, self.subject))
+        Window {
+            key: keys.limit_key(&format!("{}\n{per}\n{}", self.name, self.subject)),
+            // A bucket counts until its youngest hit is old enough.
+            since: now - limit.per - bucket(limit),
+            bucket: bucket_start(limit, now),
+            most: limit.most,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! when it is claimed ([`notice`]), so that the answer to a form cannot depend on who is known.
 
 pub mod address_typos;
+mod beginning;
 pub mod confirm;
 pub mod consent;
 pub mod email_address;

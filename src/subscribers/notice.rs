@@ -146,7 +146,10 @@ async fn keep_to_limits(
             subject: &subscription.to_string(),
             limits: &[MANAGE_LINK_LIMIT],
         };
-        if limits::count(tx, &app.keys, counted, now).await?.is_err() {
+        if limits::count(tx, &app.keys, &[counted], now)
+            .await?
+            .is_err()
+        {
             return Ok(Some(Reason::ToldAlready));
         }
     }
@@ -155,7 +158,7 @@ async fn keep_to_limits(
         subject: &mailbox_of(key),
         limits: &app.config.signup.address_limits,
     };
-    let counted = limits::count(tx, &app.keys, counted, now).await?;
+    let counted = limits::count(tx, &app.keys, &[counted], now).await?;
     Ok(counted.is_err().then_some(Reason::AddressLimit))
 }
 

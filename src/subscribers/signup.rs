@@ -19,6 +19,9 @@ use crate::deliveries::Kind;
 use crate::deliveries::enqueue::{self, NewNotice};
 use crate::id::{NewsletterId, SignupId, random_bytes};
 
+/// The limit of all sign-ups together.
+const INSTANCE: &str = "signup_instance";
+
 /// One request to be subscribed.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -102,28 +105,31 @@ async fn store_signup(tx: &mut Tx<'_>, app: &App, request: &Request) -> Result<(
 
 async fn keep_to_limits(tx: &mut Tx<'_>, app: &App, client: IpAddr) -> Result<(), SignupError> {
     let now = app.clock.now();
+    let (own, wide) = (
+        Network::of(client).to_string(),
+        Network::wide(client).to_string(),
+    );
     let limits = &app.config.signup;
-    let (own, wide) = (Network::of(client), Network::wide(client));
     let counted = [
-        ("signup_client", own.to_string(), &limits.client_limits),
-        ("signup_network", wide.to_string(), &limits.network_limits),
+        Counted {
+            name: "signup_client",
+            subject: &own,
+            limits: &limits.client_limits,
+        },
+        Counted {
+            name: "signup_network",
+            subject: &wide,
+            limits: &limits.network_limits,
+        },
+        Counted {
+            name: INSTANCE,
+            subject: "",
+            limits: &limits.instance_limits,
+        },
     ];
-    for (name, subject, limits) in &counted {
-        let counted = Counted {
-            name,
-            subject,
-            limits,
-        };
-        limits::count(tx, &app.keys, counted, now)
-            .await?
-            .map_err(SignupError::TooMany)?;
-    }
-    let counted = Counted {
-        name: "signup_instance",
-        subject: "",
-        limits: &limits.instance_limits,
-    };
-    limits::count(tx, &app.keys, counted, now)
-        .await?
-        .map_err(SignupError::UsedUp)
+    let counted = limits::count(tx, &app.keys, &counted, now).await?;
+    counted.map_err(|used_up| match used_up.name {
+        INSTANCE => SignupError::UsedUp(used_up.wait),
+        _ => SignupError::TooMany(used_up.wait),
+    })
 }

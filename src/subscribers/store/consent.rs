@@ -1,5 +1,8 @@
 //! Consent events and the words they refer to.
 
+use std::collections::HashMap;
+
+use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use super::super::consent::ConsentEvent;
@@ -10,20 +13,22 @@ use crate::id::{SubscriberId, WordingId};
 use crate::token::sha256;
 use crate::write_db;
 
-const LOCK_SQLITE: &str = "SELECT id FROM subscribers WHERE id = $1";
-const LOCK_POSTGRES: &str = "SELECT id FROM subscribers WHERE id = $1 FOR NO KEY UPDATE";
+const LOCK: &str = "SELECT id FROM subscribers WHERE id IN (";
+const IN_ORDER: &str = ") ORDER BY id FOR NO KEY UPDATE";
 
-/// Until the transaction ends nobody else adds to this person's chain.
-pub(in crate::subscribers) async fn lock_subscriber(
+/// Until the transaction ends nobody else adds to these people's chains. SQLite has one writer.
+pub(in crate::subscribers) async fn lock_subscribers(
     tx: &mut Tx<'_>,
-    id: SubscriberId,
+    ids: impl Iterator<Item = SubscriberId>,
 ) -> sqlx::Result<()> {
-    let sql = tx.pick(LOCK_SQLITE, LOCK_POSTGRES);
-    write_db!(tx, |conn| sqlx::query(sql)
-        .bind(id)
-        .fetch_one(conn)
-        .await
-        .map(drop))
+    let Tx::Postgres(tx) = tx else { return Ok(()) };
+    let mut query = QueryBuilder::new(LOCK);
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    query.push(IN_ORDER);
+    query.build().execute(&mut **tx).await.map(drop)
 }
 
 const INSERT_WORDING: &str = "
@@ -54,53 +59,60 @@ pub(in crate::subscribers) async fn wording_id(
         .await)
 }
 
-const LAST_HASH: &str = "
-    SELECT last.hash FROM consent_events AS last
-    WHERE last.email_hash = $1
-        -- by links and not by time: clocks step back
-        AND NOT EXISTS (
+// The last by links and not by time: clocks step back.
+const LAST_HASHES: &str = "
+    SELECT last.email_hash, last.hash FROM consent_events AS last
+    WHERE NOT EXISTS (
             SELECT 1 FROM consent_events AS later
             WHERE later.email_hash = last.email_hash AND later.previous_hash = last.hash)
-    ORDER BY last.at DESC, last.id DESC LIMIT 1";
+        AND last.email_hash IN (";
+const LATEST_LAST: &str = ") ORDER BY last.at, last.id";
 
-pub(in crate::subscribers) async fn last_consent_hash(
+/// The hash at the end of each of these addresses' chains.
+pub(in crate::subscribers) async fn last_consent_hashes(
     tx: &mut Tx<'_>,
-    email_hash: &[u8; 32],
-) -> sqlx::Result<Option<Vec<u8>>> {
-    write_db!(tx, |conn| sqlx::query_scalar(LAST_HASH)
-        .bind(&email_hash[..])
-        .fetch_optional(conn)
-        .await)
+    email_hashes: impl Iterator<Item = [u8; 32]>,
+) -> sqlx::Result<HashMap<Vec<u8>, Vec<u8>>> {
+    let found: Vec<_> = write_db!(tx, |conn| {
+        let mut query = QueryBuilder::new(LAST_HASHES);
+        let mut list = query.separated(", ");
+        for hash in email_hashes {
+            list.push_bind(hash.to_vec());
+        }
+        query.push(LATEST_LAST);
+        query.build_query_as().fetch_all(conn).await
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 const INSERT: &str = "
     INSERT INTO consent_events (id, subscriber_id, email_hash, newsletter_id, kind, at, channel, wording_id,
-        page_url, ip, user_agent, detail, salt, commitment, previous_hash, hash)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        page_url, ip, user_agent, detail, salt, commitment, previous_hash, hash) ";
 
-pub(in crate::subscribers) async fn insert_consent_event(
+pub(in crate::subscribers) async fn insert_consent_events(
     tx: &mut Tx<'_>,
-    subscriber: SubscriberId,
-    event: &ConsentEvent,
+    events: &[(SubscriberId, ConsentEvent)],
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(INSERT)
-        .bind(event.id)
-        .bind(subscriber)
-        .bind(&event.email_hash)
-        .bind(event.newsletter_id)
-        .bind(event.kind)
-        .bind(event.at)
-        .bind(event.channel)
-        .bind(event.wording_id)
-        .bind(&event.page_url)
-        .bind(&event.ip)
-        .bind(&event.user_agent)
-        .bind(Json(&event.detail))
-        .bind(&event.salt)
-        .bind(&event.commitment)
-        .bind(&event.previous_hash)
-        .bind(&event.hash)
-        .execute(conn)
-        .await
-        .map(drop))
+    write_db!(tx, |conn| {
+        let mut insert = QueryBuilder::new(INSERT);
+        insert.push_values(events, |mut row, (subscriber, event)| {
+            row.push_bind(event.id)
+                .push_bind(*subscriber)
+                .push_bind(&event.email_hash)
+                .push_bind(event.newsletter_id)
+                .push_bind(event.kind)
+                .push_bind(event.at)
+                .push_bind(event.channel)
+                .push_bind(event.wording_id)
+                .push_bind(&event.page_url)
+                .push_bind(&event.ip)
+                .push_bind(&event.user_agent)
+                .push_bind(Json(&event.detail))
+                .push_bind(&event.salt)
+                .push_bind(&event.commitment)
+                .push_bind(&event.previous_hash)
+                .push_bind(&event.hash);
+        });
+        insert.build().execute(conn).await.map(drop)
+    })
 }

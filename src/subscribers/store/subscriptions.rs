@@ -1,5 +1,7 @@
 //! Subscribers, subscriptions and interests.
 
+use sqlx::QueryBuilder;
+
 use super::super::Subscription;
 use super::super::email_address::{EmailAddress, EmailKey};
 use super::super::evidence::Channel;
@@ -169,26 +171,39 @@ pub(in crate::subscribers) async fn end_interests(
         .map(drop))
 }
 
-const START_INTEREST: &str = "
-    INSERT INTO interests (subscription_id, topic_id, start_seq, cadence, given_seq)
-    VALUES ($1, $2, $3, $4, $3)
-    -- nothing was released since it ended: the same row goes on
-    ON CONFLICT (subscription_id, topic_id, start_seq) DO UPDATE SET cadence = excluded.cadence";
+/// An interest that begins after the article `newest_seq`.
+pub(in crate::subscribers) struct NewInterest {
+    pub(in crate::subscribers) subscription: SubscriptionId,
+    pub(in crate::subscribers) topic: TopicId,
+    pub(in crate::subscribers) newest_seq: i64,
+    pub(in crate::subscribers) cadence: Cadence,
+}
 
-/// From the article after `newest` on.
-pub(in crate::subscribers) async fn start_interest(
+const START_INTERESTS: &str =
+    "INSERT INTO interests (subscription_id, topic_id, start_seq, cadence, given_seq) ";
+// nothing was released since it ended: the same row goes on
+const OR_GO_ON: &str =
+    " ON CONFLICT (subscription_id, topic_id, start_seq) DO UPDATE SET cadence = excluded.cadence";
+/// Rows of one statement: 5 binds each, of the 32,766 that SQLite takes.
+const MOST_INTERESTS: usize = 5000;
+
+pub(in crate::subscribers) async fn start_interests(
     tx: &mut Tx<'_>,
-    subscription: SubscriptionId,
-    topic: TopicId,
-    newest: i64,
-    cadence: Cadence,
+    interests: &[NewInterest],
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(START_INTEREST)
-        .bind(subscription)
-        .bind(topic)
-        .bind(newest)
-        .bind(cadence)
-        .execute(conn)
-        .await
-        .map(drop))
+    for interests in interests.chunks(MOST_INTERESTS) {
+        write_db!(&mut *tx, |conn| {
+            let mut insert = QueryBuilder::new(START_INTERESTS);
+            insert.push_values(interests, |mut row, interest| {
+                row.push_bind(interest.subscription)
+                    .push_bind(interest.topic)
+                    .push_bind(interest.newest_seq)
+                    .push_bind(interest.cadence)
+                    .push_bind(interest.newest_seq);
+            });
+            insert.push(OR_GO_ON);
+            insert.build().execute(conn).await.map(drop)
+        })?;
+    }
+    Ok(())
 }

@@ -78,18 +78,20 @@ async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, AppError> {
-    let newsletter = by_slug(&web, &slug).await?;
-    take(&web, Some(newsletter), asked, &headers, body).await
+    take(&web, Some(&slug), asked, &headers, body).await
 }
 
 /// Reads the form and signs up, or shows the form again with its faults.
 async fn take(
     web: &Web,
-    named: Option<Newsletter>,
+    slug: Option<&str>,
     (Extension(Client(client)), Extension(Locale(locale))): Asked,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, AppError> {
+    let all = newsletters::store::all(&web.app.db).await?;
+    let named = slug.map(|slug| by_name(&all, slug).ok_or(AppError::NotFound));
+    let named = named.transpose()?;
     let body = body::read(body, BODY_LIMIT).await?;
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str());
     let fields = Fields::parse(content_type.transpose().unwrap_or(Some("?")), &body)?;
@@ -98,7 +100,6 @@ async fn take(
         Ok(None) | Err(_) => locale,
     };
 
-    let all = newsletters::store::all(&web.app.db).await?;
     let named_in_path = named.is_some();
     let newsletter = named.map_or_else(|| chosen(&fields, &all), Ok);
     let topics = match &newsletter {
@@ -132,14 +133,17 @@ async fn take(
 /// The newsletter that the form names, or the only one there is; `Err` with the key of the fault's words.
 fn chosen(fields: &Fields, all: &[Newsletter]) -> Result<Newsletter, &'static str> {
     match (fields.one("newsletter"), all) {
-        (Ok(Some(slug)), _) => all
-            .iter()
-            .find(|newsletter| newsletter.slug.as_str() == slug)
-            .cloned()
-            .ok_or("field-newsletter-unknown"),
+        (Ok(Some(slug)), _) => by_name(all, slug).ok_or("field-newsletter-unknown"),
         (Ok(None), [only]) => Ok(only.clone()),
         (Ok(None) | Err(_), _) => Err("field-newsletter-missing"),
     }
+}
+
+fn by_name(all: &[Newsletter], slug: &str) -> Option<Newsletter> {
+    let named = all
+        .iter()
+        .find(|newsletter| newsletter.slug.as_str() == slug);
+    named.cloned()
 }
 
 /// Nothing in it depends on the address.
