@@ -347,6 +347,14 @@ mod tests {
     }
 
     #[test]
+    fn of_articles_published_at_one_time_the_latest_number_comes_first() {
+        let candidates = (1..=3).map(|seq| candidate(seq, 10, false)).collect();
+        let decided = decide(candidates, 12);
+        let order: Vec<_> = decided.iter().map(|article| article.content.seq).collect();
+        assert_eq!(order, [3, 2, 1]);
+    }
+
+    #[test]
     fn fourteen_articles_with_room_for_twelve_cards_are_fourteen_articles() {
         let candidates = (1..=14).map(|seq| candidate(seq, seq, false)).collect();
         let decided = decide(candidates, 12);

@@ -215,10 +215,15 @@ mod tests {
         KeyRing::load_or_create(&path, &SeededEntropy::new(1)).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = KeyRing::load_or_create(&path, &SeededEntropy::new(1)).unwrap_err();
-        assert!(matches!(error, SecretsError::TooOpen { mode: 0o640, .. }));
-        assert!(error.to_string().contains("chmod 600"));
+        for open in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+            let error = KeyRing::load_or_create(&path, &SeededEntropy::new(1)).unwrap_err();
+            assert!(
+                matches!(error, SecretsError::TooOpen { mode, .. } if mode == open),
+                "{open:o}"
+            );
+            assert!(error.to_string().contains("chmod 600"));
+        }
     }
 
     #[test]
@@ -238,6 +243,11 @@ mod tests {
             good.replace("id =", "name ="),
             good.replace("k1", "key1"),
             good.replace(&secret, &secret[..40]),
+            good.replacen(
+                "[[peppers]]",
+                &format!("[[keys]]\nid = \"k1\"\nsecret = \"{secret}\"\n\n[[peppers]]"),
+                1,
+            ),
             "keys = []\npeppers = []".to_owned(),
             good.replace(&secret, &format!("{secret}\n")),
         ] {

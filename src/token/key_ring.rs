@@ -143,6 +143,9 @@ mod tests {
         ring.keys.push(Secret::new("k2", [7; 32]));
         assert_eq!(ring.instance_id(), old.instance_id());
         assert!(ring.covers(&old) && !old.covers(&ring));
+        let mut blinded = old.clone();
+        blinded.peppers.push(Secret::new("p2", [7; 32]));
+        assert!(blinded.covers(&old) && !old.covers(&blinded));
         let code = old.mac(Purpose::Bounce, &[b"x"]);
         assert!(ring.verify(Purpose::Bounce, &[b"x"], &code));
         assert_ne!(ring.mac(Purpose::Bounce, &[b"x"]), code);

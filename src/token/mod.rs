@@ -103,3 +103,28 @@ fn from_base64url<const N: usize>(text: &str) -> Option<[u8; N]> {
         .try_into()
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labels_are_those_of_the_links_that_were_mailed_and_all_differ() {
+        let labels = [
+            (Purpose::Unsubscribe, "unsubscribe"),
+            (Purpose::Preferences, "preferences"),
+            (Purpose::Confirm, "confirm"),
+            (Purpose::Bounce, "bounce"),
+            (Purpose::MessageId, "message-id"),
+            (Purpose::Delivery, "delivery"),
+            (Purpose::Feedback, "feedback"),
+            (Purpose::UnsubscribeMail, "unsubscribe-mail"),
+            (Purpose::Slot, "slot"),
+            (Purpose::Form, "form"),
+            (Purpose::Instance, "instance"),
+        ];
+        for (purpose, label) in labels {
+            assert_eq!(purpose.label(), label);
+        }
+    }
+}

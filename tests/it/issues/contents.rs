@@ -205,3 +205,21 @@ db_test!(
         assert!(matches!(made, Created::Issue(_)));
     }
 );
+
+db_test!(
+    the_subject_that_most_readers_got_stands_for_the_issue,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        for (name, about) in [("ada", asia), ("ben", europe), ("eve", europe)] {
+            let email = format!("{name}@example.org");
+            reader(app, &newsletter, &email, &[(about, Cadence::Daily)], None).await;
+        }
+        let articles = vec![posted(1, &["asia"]), posted(2, &["europe"])];
+        publish(app, &newsletter, articles).await;
+        let sent = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        let subject = sent.subject.expect("it is prepared");
+        assert!(subject.contains("Article 2"), "{subject}");
+    }
+);

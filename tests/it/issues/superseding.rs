@@ -165,6 +165,86 @@ db_test!(
     }
 );
 
+const PAUSE: &str = "UPDATE subscriptions SET paused_until = $2 WHERE id = $1";
+
+db_test!(
+    a_reader_who_stands_between_two_articles_that_an_issue_lacks_gets_the_later_one_with_the_next,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, first.id).await;
+        let (late, until) = (readers[1], app.now() + Duration::from_hours(1));
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(PAUSE)
+                        .bind(late)
+                        .bind(until)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, second.id).await;
+        publish(app, &newsletter, vec![posted(3, &[])]).await;
+        let third = frozen(app, &newsletter).await;
+        app.time.advance(Duration::from_hours(2));
+        go_on(app).await;
+        assert_eq!(deliveries(app, third).await, mails(&readers[..1], &[3]));
+        assert_eq!(given(app, late).await, [1]);
+        settle_all(app, third).await;
+        let fourth = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, fourth.id).await, mails(&[late], &[3, 2]));
+    }
+);
+
+const DOUBT: &str = "UPDATE deliveries SET state = $2, doubt = 1 WHERE issue_id = $1";
+
+/// Every mail of the issue may have arrived, and stands so.
+async fn doubt(app: &App, issue: IssueId, state: &'static str) {
+    app.db
+        .write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(DOUBT)
+                    .bind(issue)
+                    .bind(state)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await
+        .unwrap();
+}
+
+db_test!(
+    a_reader_whose_older_mail_may_have_arrived_waits_for_its_end,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 1).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        // still in doubt, and waiting to be sent once more
+        for (number, state) in [(2, "in_doubt"), (3, "pending")] {
+            doubt(app, first.id, state).await;
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            let new = new_issue(&newsletter, DAILY, app.now());
+            let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
+            assert_eq!((shown.recipients, shown.waiting), (0, 1), "{state}");
+            let next = send(app, new).await;
+            assert!(deliveries(app, next.id).await.is_empty(), "{state}");
+            assert_eq!(given(app, readers[0]).await, [1], "{state}");
+        }
+        settle_all(app, first.id).await;
+        let next = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, next.id).await, mails(&readers, &[3, 2]));
+    }
+);
+
 db_test!(
     a_mail_that_a_later_issue_serves_in_part_alone_is_not_taken_over,
     async |app: &TestApp| {
@@ -193,28 +273,50 @@ db_test!(
 
 const FORGET_VARIANT: &str = "UPDATE variants SET key = $2 WHERE issue_id = $1";
 const NO_POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = NULL WHERE id = $1";
+const POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = 'Main Street' WHERE id = $1";
+
+/// An issue with the first article, which fails when the first of the readers is prepared.
+async fn failed(app: &TestApp, newsletter: &Newsletter, readers: &[SubscriptionId]) -> IssueId {
+    publish(app, newsletter, vec![posted(1, &[])]).await;
+    let first = frozen(app, newsletter).await;
+    let step = prepare::step(app, &Arc::new(Renderer::of(app)), first, 1).await;
+    assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
+    assert_eq!(given(app, readers[0]).await, [1]);
+    // the other reader's mail must be rendered, and cannot be without a postal address
+    let id = newsletter.id;
+    app.db
+        .write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(FORGET_VARIANT)
+                    .bind(first)
+                    .bind(vec![1_u8])
+                    .execute(conn)
+                    .await
+                    .map(drop))?;
+                write_db!(tx, |conn| sqlx::query(NO_POSTAL_ADDRESS)
+                    .bind(id)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await
+        .unwrap();
+    go_on(app).await;
+    assert_eq!(issue(app, first).await.state, IssueState::Failed);
+    first
+}
 
 db_test!(
-    an_issue_that_fails_while_it_is_prepared_gives_back_what_it_had_taken,
+    what_an_issue_queued_before_it_failed_comes_with_the_next,
     async |app: &TestApp| {
         let (newsletter, readers) = world(app, 2).await;
-        publish(app, &newsletter, vec![posted(1, &[])]).await;
-        let first = frozen(app, &newsletter).await;
-        let step = prepare::step(app, &Arc::new(Renderer::of(app)), first, 1).await;
-        assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
-        assert_eq!(given(app, readers[0]).await, [1]);
-        // the other reader's mail must be rendered, and cannot be without a postal address
+        let first = failed(app, &newsletter, &readers).await;
         let id = newsletter.id;
         app.db
             .write::<_, sqlx::Error, _>(move |tx| {
                 Box::pin(async move {
-                    write_db!(tx, |conn| sqlx::query(FORGET_VARIANT)
-                        .bind(first)
-                        .bind(vec![1_u8])
-                        .execute(conn)
-                        .await
-                        .map(drop))?;
-                    write_db!(tx, |conn| sqlx::query(NO_POSTAL_ADDRESS)
+                    write_db!(tx, |conn| sqlx::query(POSTAL_ADDRESS)
                         .bind(id)
                         .execute(conn)
                         .await
@@ -223,8 +325,22 @@ db_test!(
             })
             .await
             .unwrap();
-        go_on(app).await;
-        assert_eq!(issue(app, first).await.state, IssueState::Failed);
+        // nobody has put back yet what it had taken
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, second.id).await, mails(&readers, &[2, 1]));
+        assert_eq!(deliveries(app, first).await[0].1, "skipped");
+        let now = app.now();
+        assert_eq!(operate::skip_cancelled(&app.db, now).await.unwrap(), 0);
+        assert_eq!(given(app, readers[0]).await, [2]);
+    }
+);
+
+db_test!(
+    an_issue_that_fails_while_it_is_prepared_gives_back_what_it_had_taken,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 2).await;
+        let first = failed(app, &newsletter, &readers).await;
         assert_eq!(
             operate::skip_cancelled(&app.db, app.now()).await.unwrap(),
             1

@@ -128,6 +128,29 @@ async fn a_line_that_could_not_be_written_is_written_at_the_next_start() {
     assert!(!scene.is_paused().await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_goodbye_whose_line_is_missing_is_added_beside_the_first() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    scene.leave(&scene.link(ADA).await).await;
+    scene.app.time.advance(std::time::Duration::from_secs(1));
+    let site = scene.site().await;
+    scene.app.reader(&site, "world", ADA).await;
+    site.stop().await;
+    scene.app.time.advance(std::time::Duration::from_secs(1));
+    let path = scene.app.folder().join("suppressions.journal");
+    let first = journal(&scene);
+    scene.leave(&scene.link(ADA).await).await;
+    // the process died between the commit and the line
+    fs::write(&path, &first).unwrap();
+    for _ in 0..2 {
+        scene.work().await;
+        let lines = journal(&scene);
+        assert!(lines.starts_with(&first), "{lines}");
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+    }
+}
+
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_has_no_journal() {
