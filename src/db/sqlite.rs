@@ -1,4 +1,4 @@
-//! SQLite: a pool of readers and one writer task.
+//! SQLite: a pool of readers and one writer.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -89,33 +89,32 @@ impl Sending {
             let mut making = pin!(self.following(line.takes_groups(), &mut next));
             let advance = self.advance(&relay, settled.take(), &current);
             let (fence, made) = both(advance, making.as_mut()).await;
-            let Some(made) = made else {
-                // what is marked does not wait for it any longer
-                if let Some(fence) = fence {
-                    self.transmit_alone(line, &current, fence).await;
+            let following = match made {
+                Some(Some(made)) if line.may_attach(&made.envelope) => made,
+                made => {
+                    // what is marked leaves alone, and does not wait for what takes longer
+                    if let Some(fence) = fence {
+                        self.transmit_alone(line, &current, fence).await;
+                    }
+                    let made = match made {
+                        Some(made) => made,
+                        None => making.await,
+                    };
+                    return made.map(|made| made.work);
                 }
-                return making.await.map(|made| made.work);
-            };
-            let (following, left) = match made {
-                Some(made) if line.may_attach(&made.envelope) => (Some(made), None),
-                made => (None, made.map(|made| made.work)),
             };
             let Some(fence) = fence else {
-                self.give_back(following.as_ref()).await;
-                return left;
+                self.give_back(Some(&following)).await;
+                return None;
             };
             let is_over = self.fence(&current, fence);
             if is_over() {
                 self.give_back(Some(&current)).await;
-                self.give_back(following.as_ref()).await;
-                return left;
+                self.give_back(Some(&following)).await;
+                return None;
             }
             line.set_fence(is_over);
-            let settlement = self.transmit(line, &current, following.as_ref()).await;
-            let Some(following) = following else {
-                self.ledger.settle(settlement).await;
-                return left;
-            };
+            let settlement = self.transmit(line, &current, Some(&following)).await;
             if !line.is_attached() {
                 self.ledger.settle(settlement).await;
                 self.give_back(Some(&following)).await;

@@ -111,11 +111,9 @@ async fn welcome<'r>(
 ) -> sqlx::Result<Vec<&'r ImportRow>> {
     // whatever the reason: only the owner's own sign-up may bring an address back
     let hashes_of = |row: &ImportRow| app.keys.suppression_keys(row.email.key().as_str());
-    let hashes: Vec<_> = rows
-        .iter()
-        .flat_map(|row| hashes_of(row).into_iter().map(|hash| hash.hash))
-        .collect();
-    let suppressed: HashSet<_> = store::suppressed(tx, &hashes, newsletter)
+    let hashes: Vec<_> = rows.iter().map(hashes_of).collect();
+    let all: Vec<_> = hashes.iter().flatten().map(|hash| hash.hash).collect();
+    let suppressed: HashSet<_> = store::suppressed(tx, &all, newsletter)
         .await?
         .into_iter()
         .collect();
@@ -125,8 +123,8 @@ async fn welcome<'r>(
         .into_iter()
         .collect();
     let mut welcome = Vec::with_capacity(rows.len());
-    for row in rows {
-        let is_suppressed = hashes_of(row)
+    for (row, hashes) in rows.iter().zip(&hashes) {
+        let is_suppressed = hashes
             .iter()
             .any(|hash| suppressed.contains(&hash.hash[..]));
         match members.get(row.email.key()) {

@@ -20,8 +20,6 @@ const BURST: u32 = 20;
 const SPAN: Duration = Duration::from_secs(21);
 const LIVES: u32 = 3;
 const PATIENCE: Duration = Duration::from_mins(1);
-/// A second, less what messages differ in the time that they are under way: what left in a second may arrive in this.
-const A_SECOND: Duration = Duration::from_millis(975);
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     for rate in RATES {
@@ -77,7 +75,7 @@ async fn once(stage: &Stage, rate: u32) -> anyhow::Result<(f64, u32)> {
     let paced = u32::try_from(times.len())?.saturating_sub(BURST);
     let used = f64::from(paced) / ((*last - *first).as_secs_f64() * f64::from(rate));
     let most = times.iter().enumerate().map(|(at, time)| {
-        let end = *time + A_SECOND;
+        let end = *time + Duration::from_secs(1);
         times[at..].partition_point(|later| *later < end)
     });
     Ok((used, u32::try_from(most.max().unwrap_or_default())?))

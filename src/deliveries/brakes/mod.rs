@@ -40,8 +40,7 @@ pub struct Pause {
 pub(super) async fn record(tx: &mut Tx<'_>, heard: &[Heard]) -> sqlx::Result<()> {
     let mut of_each: BTreeMap<(IssueId, WorkerId), Vec<&Heard>> = BTreeMap::new();
     for heard in heard {
-        let key = (heard.answer.issue, heard.worker);
-        of_each.entry(key).or_default().push(heard);
+        of_each.entry(heard.of_which()).or_default().push(heard);
     }
     for ((issue, worker), heard) in of_each {
         let mut tally = store::brakes::tally(tx, issue, worker).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::tally::Answer;
 use crate::clock::Timestamp;
 use crate::deliveries::settlement::Settlement;
-use crate::id::WorkerId;
+use crate::id::{IssueId, WorkerId};
 
 /// So many are counted together, at most,
 const ENOUGH: usize = 500;
@@ -30,6 +30,11 @@ impl Heard {
             worker: settlement.owner,
             at: settlement.at,
         })
+    }
+
+    /// Of which issue, and who heard it.
+    pub(in crate::deliveries) fn of_which(&self) -> (IssueId, WorkerId) {
+        (self.answer.issue, self.worker)
     }
 
     /// Whether it can pull a brake, so that it must be counted at once.
@@ -74,7 +79,6 @@ mod tests {
 
     use super::*;
     use crate::deliveries::brakes::tally::Said;
-    use crate::id::IssueId;
 
     fn heard(said: Said, times: usize) -> Vec<Heard> {
         let one = Heard {

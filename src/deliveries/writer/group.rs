@@ -19,7 +19,7 @@ use crate::deliveries::store::group::{self, End, MarkRow};
 use crate::deliveries::store::mark::Times;
 use crate::deliveries::store::revert::{self, GivenBack};
 use crate::deliveries::{Leases, Reason, State, store};
-use crate::id::{IssueId, WorkerId};
+use crate::id::IssueId;
 use crate::telemetry::mask_emails;
 
 /// The wait between two tries to store a result, at first and at most.
@@ -180,7 +180,10 @@ impl Writer {
 
     /// Writes a group, then looks at the brakes.
     async fn commit(&self, mut group: Group, times: Times) -> Result<(), Undone> {
-        let (paused, suspects, heard) = (group.paused(), group.suspects(), group.heard());
+        let (paused, heard) = (group.paused(), group.heard());
+        // issues whose answers may pull a brake, and who heard them
+        let bad = heard.iter().filter(|heard| heard.is_bad());
+        let suspects: BTreeSet<_> = bad.map(Heard::of_which).collect();
         let mut earlier = Vec::new();
         let is_counted = self.uncounted.is_due_with(&heard);
         if is_counted {
@@ -299,17 +302,6 @@ impl Group {
     fn paused(&self) -> BTreeSet<IssueId> {
         self.settlements()
             .filter_map(|settlement| settlement.pause.as_ref().map(|(issue, _)| *issue))
-            .collect()
-    }
-
-    /// Issues whose answers may pull a brake, and who heard them.
-    fn suspects(&self) -> BTreeSet<(IssueId, WorkerId)> {
-        self.settlements()
-            .filter_map(|settlement| {
-                let answer = settlement.answer.as_ref()?;
-                let suspect = (answer.issue, settlement.owner);
-                answer.said.is_bad().then_some(suspect)
-            })
             .collect()
     }
 

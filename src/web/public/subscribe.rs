@@ -90,7 +90,7 @@ async fn take(
     body: Body,
 ) -> Result<Response, AppError> {
     let all = newsletters::store::all(&web.app.db).await?;
-    let named = slug.map(|slug| by_name(&all, slug).ok_or(AppError::NotFound));
+    let named = slug.map(|slug| with_slug(&all, slug).ok_or(AppError::NotFound));
     let named = named.transpose()?;
     let body = body::read(body, BODY_LIMIT).await?;
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str());
@@ -133,13 +133,13 @@ async fn take(
 /// The newsletter that the form names, or the only one there is; `Err` with the key of the fault's words.
 fn chosen(fields: &Fields, all: &[Newsletter]) -> Result<Newsletter, &'static str> {
     match (fields.one("newsletter"), all) {
-        (Ok(Some(slug)), _) => by_name(all, slug).ok_or("field-newsletter-unknown"),
+        (Ok(Some(slug)), _) => with_slug(all, slug).ok_or("field-newsletter-unknown"),
         (Ok(None), [only]) => Ok(only.clone()),
         (Ok(None) | Err(_), _) => Err("field-newsletter-missing"),
     }
 }
 
-fn by_name(all: &[Newsletter], slug: &str) -> Option<Newsletter> {
+fn with_slug(all: &[Newsletter], slug: &str) -> Option<Newsletter> {
     let named = all
         .iter()
         .find(|newsletter| newsletter.slug.as_str() == slug);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use paperround::deliveries::relays::{self, RelayRow, RelayState};
 use paperround::deliveries::{State, operate};
+use paperround::worker::sender::Sender;
 
 use super::senders::leases;
 use super::{Edition, Press};
@@ -112,21 +113,30 @@ db_test!(
     }
 );
 
+/// Two relays. The first was busy and is not any more; the second may have the issue's one mail.
+async fn in_doubt_at_the_second(
+    press: &Press,
+    edition: &Edition,
+) -> (SmtpServer, SmtpServer, Sender) {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let sender = press
+        .sender_along(&[("first", &first, None), ("second", &second, None)])
+        .await;
+    is_busy(&first);
+    second.script().once(Step::Dot, Act::close().accepted());
+    sender.run_until_idle().await;
+    press.time.advance(Duration::from_secs(30));
+    sender.run_until_idle().await;
+    assert_eq!(press.state(edition.deliveries[0]).await, State::InDoubt);
+    first.script().clear();
+    (first, second, sender)
+}
+
 db_test!(
     what_is_in_doubt_goes_once_more_to_the_relay_that_may_have_it,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 1).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
-        is_busy(&first);
-        second.script().once(Step::Dot, Act::close().accepted());
-        sender.run_until_idle().await;
-        press.time.advance(Duration::from_secs(30));
-        sender.run_until_idle().await;
-        assert_eq!(press.state(edition.deliveries[0]).await, State::InDoubt);
-        first.script().clear();
+        let (first, second, sender) = in_doubt_at_the_second(&press, &edition).await;
         press.time.advance(leases().grace * 2);
         sender.run_until_idle().await;
         assert_eq!(sent(&press, &edition).await, 1);
@@ -138,17 +148,7 @@ db_test!(
     what_is_in_doubt_goes_elsewhere_where_the_relay_that_may_have_it_refuses_its_sender,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 1).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
-        is_busy(&first);
-        second.script().once(Step::Dot, Act::close().accepted());
-        sender.run_until_idle().await;
-        press.time.advance(Duration::from_secs(30));
-        sender.run_until_idle().await;
-        assert_eq!(press.state(edition.deliveries[0]).await, State::InDoubt);
-        first.script().clear();
+        let (first, second, sender) = in_doubt_at_the_second(&press, &edition).await;
         let refusal = Act::reply("550 5.7.1 not your domain");
         second.script().always(Step::Mail, refusal);
         press.time.advance(leases().grace * 2);

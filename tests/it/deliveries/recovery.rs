@@ -3,10 +3,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Mailroom;
+use paperround::deliveries::settlement::{Circumstances, Settlement};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State, recover};
+use paperround::smtp::outcome::Outcome;
+use paperround::smtp::reply::Reply;
 use tokio_util::sync::CancellationToken;
 
 use super::Press;
@@ -150,12 +153,24 @@ db_test!(
     }
 );
 
+/// The settlement of a message that the relay has just taken.
+fn acknowledged(press: &Press, ready: &Ready) -> Settlement {
+    let accepted = Outcome::Accepted(Reply {
+        code: 250,
+        enhanced: None,
+        lines: vec!["ok".to_owned()],
+    });
+    let with = Circumstances {
+        now: press.now(),
+        jitter: 1.0,
+        leases: &leases(),
+    };
+    Settlement::of_outcome(&ready.claimed, &accepted, with)
+}
+
 db_test!(
     an_acknowledgement_that_comes_after_its_row_was_held_counts,
     async |app: &TestApp| {
-        use paperround::deliveries::settlement::{Circumstances, Settlement};
-        use paperround::smtp::outcome::Outcome;
-        use paperround::smtp::reply::Reply;
         let press = Press::new(app).await;
         let readers = press.readers(1).await;
         let edition = press.edition(&readers, "hold").await;
@@ -175,18 +190,7 @@ db_test!(
             swept.unwrap();
         }
         assert_eq!(press.state(edition.deliveries[0]).await, State::Held);
-        let accepted = Outcome::Accepted(Reply {
-            code: 250,
-            enhanced: None,
-            lines: vec!["ok".to_owned()],
-        });
-        let with = Circumstances {
-            now: press.now(),
-            jitter: 1.0,
-            leases: &leases(),
-        };
-        let settlement = Settlement::of_outcome(&ready.claimed, &accepted, with);
-        ledger.settle(settlement).await;
+        ledger.settle(acknowledged(&press, &ready)).await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
     }
 );
@@ -194,9 +198,6 @@ db_test!(
 db_test!(
     a_late_acknowledgement_counts_whatever_the_row_became,
     async |app: &TestApp| {
-        use paperround::deliveries::settlement::{Circumstances, Settlement};
-        use paperround::smtp::outcome::Outcome;
-        use paperround::smtp::reply::Reply;
         let (press, edition, server) = one(app).await;
         let worker = press.worker().await;
         let terms = Terms {
@@ -220,18 +221,7 @@ db_test!(
             .await
             .unwrap();
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
-        let accepted = Outcome::Accepted(Reply {
-            code: 250,
-            enhanced: None,
-            lines: vec!["ok".to_owned()],
-        });
-        let with = Circumstances {
-            now: press.now(),
-            jitter: 1.0,
-            leases: &leases(),
-        };
-        let settlement = Settlement::of_outcome(&claimed[0].claimed, &accepted, with);
-        ledger.settle(settlement).await;
+        ledger.settle(acknowledged(&press, &claimed[0])).await;
         sender.run_until_idle().await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
         assert_eq!(server.accepted().len(), 0);
