@@ -1,5 +1,6 @@
 //! The cases, each in a file of its own.
 
+mod age;
 mod kill;
 mod memory;
 mod pace;
@@ -15,6 +16,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     for case in &options.cases {
         match case {
             Case::P1 => throughput::beside_postfix(options).await?,
+            Case::P1b => throughput::through_postfix(options).await?,
             Case::P1c => pace::run(options).await?,
             Case::P2 => throughput::signed(options).await?,
             Case::P3 => throughput::over_a_long_wire(options).await?,
@@ -23,6 +25,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             Case::P6 => priority::run(options).await?,
             Case::P7 => signups::run(options).await?,
             Case::P8 => throughput::on_postgres(options).await?,
+            Case::P9 => age::run(options).await?,
             Case::P10 => kill::run(options).await?,
         }
     }

@@ -12,10 +12,13 @@ mod case;
 mod client;
 mod database;
 mod http;
+mod mta;
 #[path = "../support/newsletter.rs"]
 mod newsletter;
 mod options;
 mod postfix;
+#[path = "../../tests/it/mtas/postfix_folder.rs"]
+mod postfix_folder;
 mod process;
 mod program;
 mod proxy;

@@ -31,6 +31,9 @@ pub(crate) enum Case {
     /// Sending on SQLite beside smtp-source and our own client
     #[value(name = "P1")]
     P1,
+    /// Sending through a Postfix that keeps each mail, beside smtp-source
+    #[value(name = "P1b")]
+    P1b,
     /// Keeping to a relay's allowance, over restarts
     #[value(name = "P1c")]
     P1c,
@@ -55,6 +58,9 @@ pub(crate) enum Case {
     /// Sending on PostgreSQL beside SQLite, and by three workers beside one
     #[value(name = "P8")]
     P8,
+    /// What a message costs among very many, at 1/100 of the readers
+    #[value(name = "P9")]
+    P9,
     /// Ready, and sending again, after a kill
     #[value(name = "P10")]
     P10,

@@ -92,6 +92,18 @@ text_enum! {
     }
 }
 
+impl State {
+    /// Whether something may still become of it by itself. Stored beside the state, because an index by it stays as it is
+    /// while a mail is claimed and marked; the database refuses what does not agree.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(
+            self,
+            Self::Pending | Self::Claimed | Self::Transmitting | Self::InDoubt
+        )
+    }
+}
+
 text_enum! {
     /// Why a delivery was skipped, failed or held.
     pub enum Reason {

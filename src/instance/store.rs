@@ -20,8 +20,7 @@ const IS_USED: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions)
          OR EXISTS (SELECT 1 FROM issues WHERE released_at IS NOT NULL)";
 const MAY_REPEAT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM deliveries
      JOIN issues ON issues.id = deliveries.issue_id
-     WHERE deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
-       AND issues.state = 'sending'";
+     WHERE deliveries.is_open AND issues.state = 'sending'";
 const SLOTS_SINCE: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM slots
      WHERE at >= $1 AND outcome IN ('missed', 'issue')";
 

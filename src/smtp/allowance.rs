@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+/// How much less one message may take from its token to the relay than another: in that time the relay sees more arrive
+/// than tokens were given.
+const UNEVEN: Duration = Duration::from_millis(25);
+
 /// So many messages a second, and so many at once after a quiet time.
 ///
 /// A bucket's level is one instant, that at which it will be full again; so a level can be stored and needs no upkeep.
@@ -17,11 +21,17 @@ pub struct Allowance {
 
 impl Allowance {
     /// `rate` messages a second, at least one a day; at most `burst` at once.
+    ///
+    /// It is the relay that counts, where they arrive: what may arrive too close together is not part of the burst, so in
+    /// no second it sees more than `rate` and `burst`, wherever the burst is large enough for that.
     pub fn per_second(rate: f64, burst: u32) -> Self {
         let micros = (1e6 / rate.clamp(1.0 / 86_400.0, 1e6)).ceil();
+        let interval = Duration::from_secs_f64(micros / 1e6);
+        let too_close = UNEVEN.as_micros() / interval.as_micros();
+        let too_close = u32::try_from(too_close).unwrap_or(u32::MAX);
         Self {
-            interval: Duration::from_secs_f64(micros / 1e6),
-            burst: burst.max(1),
+            interval,
+            burst: burst.saturating_sub(too_close).max(1),
         }
     }
 
@@ -103,6 +113,25 @@ mod tests {
                     let allowed = u64::from(burst) * 1_000_000 + span * u64::from(rate);
                     prop_assert!((count as u64 + 1) * 1_000_000 <= allowed, "{taken:?}");
                 }
+            }
+        }
+
+        #[test]
+        fn no_second_of_a_relay_sees_more_whose_messages_are_not_equally_quick(
+            rate in 1_u32..400, burst in 11_u32..20,
+            under_way in prop::collection::vec(0_u64..25_000, 1..1_500),
+        ) {
+            let always: Vec<u64> = (0..3_000).map(|ms| ms * 1_000).collect();
+            let taken = taken(Allowance::per_second(f64::from(rate), burst), &always);
+            let mut arrived: Vec<u64> = taken
+                .iter()
+                .zip(under_way.iter().cycle())
+                .map(|(at, under_way)| at + under_way)
+                .collect();
+            arrived.sort_unstable();
+            for (index, first) in arrived.iter().enumerate() {
+                let count = arrived[index..].partition_point(|at| *at < first + 1_000_000);
+                prop_assert!(count <= (rate + burst) as usize, "{count} from {first} on");
             }
         }
     }

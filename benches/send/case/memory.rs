@@ -1,14 +1,9 @@
 //! P4: memory of the worker that prepares and sends, at a tenth of the readers and at all of them.
 
-use super::sending::{self, Wire};
+use super::sending::{self, NEAR};
 use crate::options::Options;
 use crate::report::{self, Report, Target};
 use crate::stage::{Engine, Issue, Upto};
-
-const WIRE: Wire = Wire {
-    connections: 20,
-    delay: None,
-};
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let (few, all) = (options.readers / 10, options.readers);
@@ -17,8 +12,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let large = Issue::make(Engine::Sqlite, all, Upto::Allowed).await?;
     let (mut runs, mut peaks, mut growth) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.runs {
-        let little = sending::program("tenth", &small, WIRE).await?;
-        let much = sending::program("all", &large, WIRE).await?;
+        let little = sending::program("tenth", &small, NEAR).await?;
+        let much = sending::program("all", &large, NEAR).await?;
         peaks.push(mib(much.peak_rss_bytes));
         growth.push(mib(much.peak_rss_bytes) / mib(little.peak_rss_bytes));
         runs.extend([little, much]);

@@ -9,6 +9,7 @@ use paperround::read_db;
 use tokio::time::Instant;
 
 use crate::client;
+use crate::mta::Postfix;
 use crate::options::ClientArgs;
 use crate::postfix::{self, Sink};
 use crate::process::Process;
@@ -22,7 +23,7 @@ use crate::watch::{self, Accepted};
 /// One row of the smallest index, however long the list is.
 const IS_OPEN: &str = "
     SELECT 1 FROM deliveries
-    WHERE issue_id = $1 AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
+    WHERE issue_id = $1 AND is_open
     LIMIT 1";
 
 /// How the receiver is reached.
@@ -31,32 +32,45 @@ pub(super) struct Wire {
     pub(super) connections: usize,
     /// Each way.
     pub(super) delay: Option<Duration>,
+    /// Postfix stands between, and keeps each mail on its disk before it answers.
+    pub(super) through_postfix: bool,
 }
+
+/// On this machine.
+pub(super) const NEAR: Wire = Wire {
+    connections: 20,
+    delay: None,
+    through_postfix: false,
+};
 
 /// A receiver at the end of a wire.
 struct End {
     sink: Sink,
     port: u16,
     _proxy: Option<Process>,
+    _postfix: Option<Postfix>,
 }
 
 impl End {
     async fn start(folder: &Path, wire: Wire) -> anyhow::Result<Self> {
         let sink = Sink::start(folder).await?;
-        let port = sink.port;
-        let Some(delay) = wire.delay else {
-            return Ok(Self {
-                sink,
-                port,
-                _proxy: None,
-            });
-        };
-        let (proxy, port) = proxy::spawn(port, delay).await?;
-        Ok(Self {
+        let mut end = Self {
+            port: sink.port,
             sink,
-            port,
-            _proxy: Some(proxy),
-        })
+            _proxy: None,
+            _postfix: None,
+        };
+        if wire.through_postfix {
+            let postfix = Postfix::start(end.port).await?;
+            end.port = postfix.port;
+            end._postfix = Some(postfix);
+        }
+        if let Some(delay) = wire.delay {
+            let (proxy, port) = proxy::spawn(end.port, delay).await?;
+            end.port = port;
+            end._proxy = Some(proxy);
+        }
+        Ok(end)
     }
 }
 
@@ -190,7 +204,7 @@ async fn stateless(
     ))
 }
 
-fn measured(
+pub(super) fn measured(
     who: &'static str,
     messages: u64,
     began_at: Instant,

@@ -3,20 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::sending::{self, Wire};
+use super::sending::{self, NEAR, Wire};
 use crate::database;
 use crate::options::{ClientArgs, Options};
 use crate::report::{self, Report, Run, Spread, Target, ratios, show_runs};
 use crate::signed;
 use crate::stage::{self, Engine, Issue, Stage, Upto};
 
-const NEAR: Wire = Wire {
-    connections: 20,
-    delay: None,
-};
 const FAR: Wire = Wire {
     connections: 200,
     delay: Some(Duration::from_millis(25)),
+    ..NEAR
+};
+const DURABLE: Wire = Wire {
+    through_postfix: true,
+    ..NEAR
 };
 
 /// Threads that sign.
@@ -41,6 +42,23 @@ pub(super) async fn beside_postfix(options: &Options) -> anyhow::Result<()> {
     show_runs(&runs);
     compare(&runs, "P1", ("paperround", "smtp-source"), 1.5)?;
     compare(&runs, "P1-bound", ("paperround", "client"), 0.8)
+}
+
+/// P1b: into Postfix, which keeps and forwards, beside smtp-source before the same. Until the last one was forwarded.
+pub(super) async fn through_postfix(options: &Options) -> anyhow::Result<()> {
+    let readers = options.readers;
+    println!("P1b: a digest to {readers} readers, 20 connections, through Postfix into smtp-sink");
+    let scratch = Stage::new(Engine::Sqlite).await?;
+    let message = stage::sample(scratch.path()).await?;
+    let bytes = usize::try_from(std::fs::metadata(&message)?.len())?;
+    let issue = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
+    let mut runs = Vec::new();
+    for _ in 0..options.runs {
+        runs.push(sending::source(scratch.path(), readers, bytes, DURABLE).await?);
+        runs.push(sending::program("paperround", &issue, DURABLE).await?);
+    }
+    show_runs(&runs);
+    compare(&runs, "P1b", ("paperround", "smtp-source"), 0.95)
 }
 
 /// P2: each mail signed by RSA-2048, beside the lower of what is sent unsigned and what as many threads sign while

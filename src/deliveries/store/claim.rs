@@ -60,8 +60,8 @@ const CLAIM_NOTICES_POSTGRES: &str = "WITH pick AS MATERIALIZED (SELECT d.id FRO
 
 // The mark would find out too, but by then an envelope has been written for nothing.
 const SKIP_LEFT: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = 'unsubscribed', owner = NULL, settled_at = $3
-     WHERE owner = $1 AND state IN ('claimed', 'transmitting') AND state = 'claimed' AND issue_id = $2
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = 'unsubscribed', owner = NULL, settled_at = $3
+     WHERE owner = $1 AND state = 'claimed' AND issue_id = $2
        AND NOT EXISTS (SELECT 1 FROM subscriptions AS s
            WHERE s.id = deliveries.subscription_id AND s.state = 'active')
      RETURNING id";
@@ -69,7 +69,7 @@ const SKIP_LEFT: &str =
 const BECOME: &str = "UPDATE deliveries SET kind = $4, subscription_id = $5
      WHERE id = $1 AND attempt = $2 AND owner = $3 AND state = 'claimed'";
 const SKIP: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = $4, owner = NULL, settled_at = $5
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = $4, owner = NULL, settled_at = $5
      WHERE id = $1 AND attempt = $2 AND owner = $3 AND state = 'claimed'";
 
 /// Issues that have something to claim, the one due first in front.

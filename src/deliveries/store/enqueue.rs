@@ -9,11 +9,11 @@ use crate::id::SubscriptionId;
 use crate::write_db;
 
 const NOTICE: &str = "INSERT INTO deliveries (id, kind, newsletter_id, signup_id, subscription_id, recipient, domain_key,
-         payload, state, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', 0, 0, 0, 0, $9, $9, $10)";
+         payload, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', TRUE, 0, 0, 0, 0, $9, $9, $10)";
 
 const DIGESTS: &str = "INSERT INTO deliveries (id, issue_id, newsletter_id, subscription_id, variant_id, kind, recipient,
-         domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, created_at, expires_at) ";
+         domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at) ";
 const UNLESS_THERE: &str =
     " ON CONFLICT (issue_id, subscription_id) DO NOTHING RETURNING subscription_id";
 
@@ -59,7 +59,7 @@ pub(in crate::deliveries) async fn digests(
                 .push_bind(&digest.recipient)
                 .push_bind(&digest.domain)
                 .push_bind(Json(&digest.given_from))
-                .push("'pending', 0, 0, 0, 0")
+                .push("'pending', TRUE, 0, 0, 0, 0")
                 .push_bind(batch.now)
                 .push_bind(batch.now)
                 .push_bind(batch.expires_at);

@@ -25,12 +25,12 @@ const LOCK_SUBSCRIPTIONS_POSTGRES: &str = "SELECT id FROM subscriptions
 // a newer attempt that is on the wire. The sweeper may have counted a doubt already. What was never marked must still be
 // its claim's.
 const WRITE_SQLITE: &str =
-    "UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
+    "UPDATE deliveries SET state = r.state, is_open = r.is_open, reason = r.reason, owner = NULL, lease_until = NULL,
          not_before = r.not_before, settled_at = r.at, tries = tries + r.counted, doubt = doubt + r.doubted,
          reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
      FROM (SELECT unhex(value ->> 'id', '-') AS delivery, value ->> 'attempt' AS attempt_made,
              unhex(value ->> 'owner', '-') AS worker, value ->> 'was_marked' AS was_marked,
-             value ->> 'state' AS state, value ->> 'reason' AS reason, value ->> 'not_before' AS not_before,
+             value ->> 'state' AS state, value ->> 'is_open' AS is_open, value ->> 'reason' AS reason, value ->> 'not_before' AS not_before,
              value ->> 'at' AS at, value ->> 'counted' AS counted, value ->> 'doubted' AS doubted,
              value ->> 'code' AS code, value ->> 'enhanced' AS enhanced, value ->> 'said' AS said
          FROM jsonb_each($1, '$.ends')) AS r
@@ -54,13 +54,13 @@ const WRITE_SQLITE: &str =
 // Issues and subscriptions have been locked: what is seen here stands until the commit. OFFSET 0 keeps the planner from
 // joining them first, which reads every open mail of the issue for each group.
 const WRITE_POSTGRES: &str = "WITH ended AS (
-         UPDATE deliveries SET state = r.state, reason = r.reason, owner = NULL, lease_until = NULL,
+         UPDATE deliveries SET state = r.state, is_open = r.is_open, reason = r.reason, owner = NULL, lease_until = NULL,
              not_before = TIMESTAMPTZ 'epoch' + r.not_before * INTERVAL '1 microsecond',
              settled_at = TIMESTAMPTZ 'epoch' + r.at * INTERVAL '1 microsecond',
              tries = tries + r.counted, doubt = doubt + r.doubted,
              reply_code = r.code, enhanced_code = r.enhanced, reply_text = r.said
          FROM jsonb_to_recordset($1 -> 'ends') AS r (id UUID, attempt BIGINT, owner UUID, was_marked BOOLEAN,
-             state TEXT, reason TEXT, not_before BIGINT, at BIGINT, counted BIGINT, doubted BIGINT,
+             state TEXT, is_open BOOLEAN, reason TEXT, not_before BIGINT, at BIGINT, counted BIGINT, doubted BIGINT,
              code BIGINT, enhanced TEXT, said TEXT)
          WHERE deliveries.id = r.id AND CASE WHEN r.was_marked THEN
              (deliveries.attempt = r.attempt AND (deliveries.state = 'transmitting'
@@ -135,6 +135,7 @@ struct EndRow<'a> {
     owner: WorkerId,
     was_marked: bool,
     state: State,
+    is_open: bool,
     reason: Option<Reason>,
     not_before: i64,
     at: i64,
@@ -154,6 +155,7 @@ impl<'a> EndRow<'a> {
             owner: settled.owner,
             was_marked: end.was_marked,
             state: settled.state,
+            is_open: settled.state.is_open(),
             reason: settled.reason,
             not_before: settled.not_before.as_micros(),
             at: settled.at.as_micros(),

@@ -10,12 +10,10 @@ use crate::id::{DeliveryId, IssueId, SubscriptionId};
 use crate::write_db;
 
 const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL WHERE id = $1 AND paused_at IS NOT NULL";
-// `state IN (...)` repeats the index's predicate
 const RENEW: &str = "UPDATE deliveries SET expires_at = $2
-     WHERE issue_id = $1 AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $2";
+     WHERE issue_id = $1 AND is_open AND expires_at < $2";
 const RENEW_ALL: &str = "UPDATE deliveries SET expires_at = $1
-     WHERE state IN ('pending', 'claimed', 'transmitting', 'in_doubt') AND expires_at < $1
-       AND kind IN ('digest', 'welcome')";
+     WHERE is_open AND expires_at < $1 AND kind IN ('digest', 'welcome')";
 const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, finished_at = $2
      WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
 const SEND_AGAIN: &str = "UPDATE issues SET state = 'sending', finished_at = NULL
@@ -23,21 +21,21 @@ const SEND_AGAIN: &str = "UPDATE issues SET state = 'sending', finished_at = NUL
 const ISSUE_STATE: &str = "SELECT state FROM issues WHERE id = $1";
 
 const SKIP_OF_SUBSCRIPTION: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = $2, owner = NULL, settled_at = $3
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = $2, owner = NULL, settled_at = $3
      WHERE subscription_id = $1 AND state IN ('pending', 'claimed') RETURNING id";
 
 const IN_STATE: &str =
     "SELECT id FROM deliveries WHERE issue_id = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4";
 const EXPIRED_AMONG: &str =
     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND reason = 'expired')";
-const RETRY: &str = "UPDATE deliveries SET state = 'pending', reason = NULL, tries = 0, not_before = $2, expires_at = $3
+const RETRY: &str = "UPDATE deliveries SET state = 'pending', is_open = TRUE, reason = NULL, tries = 0, not_before = $2, expires_at = $3
      WHERE id = $1 AND state = 'failed'";
 
 const DECIDE: &str =
     "UPDATE deliveries SET state = $2, reason = $3, settled_at = $4, not_before = $4, crashes = 0
      WHERE id = $1 AND issue_id = $5 AND state = 'held'";
 const DECIDE_AGAIN: &str =
-    "UPDATE deliveries SET state = 'pending', reason = NULL, not_before = $2, crashes = 0,
+    "UPDATE deliveries SET state = 'pending', is_open = TRUE, reason = NULL, not_before = $2, crashes = 0,
          expires_at = CASE WHEN expires_at > $3 THEN expires_at ELSE $3 END
      WHERE id = $1 AND issue_id = $4 AND state = 'held'";
 const CLEAR_DOUBT: &str = "UPDATE deliveries SET doubt = 0 WHERE id = $1 AND state = 'skipped'";

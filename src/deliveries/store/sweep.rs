@@ -8,19 +8,19 @@ use crate::db::Tx;
 use crate::id::{DeliveryId, IssueId};
 use crate::write_db;
 
-// `state IN (...)` repeats the index's predicate; without it SQLite reads the whole table.
+// `owner IS NOT NULL` repeats the index's predicate; without it SQLite reads the whole table.
 const TAKE_BACK_CLAIMED_SQLITE: &str = "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
-         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END,
+         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END, is_open = crashes < 3,
          reason = CASE WHEN crashes >= 3 THEN 'crashed' ELSE reason END
-     WHERE state IN ('claimed', 'transmitting') AND state = 'claimed'
+     WHERE owner IS NOT NULL AND state = 'claimed'
        AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = deliveries.owner AND w.heartbeat_at > $1 - $2)";
 // What another sweeper has in hand, or a transaction whose process stands still, is left for the next sweep.
 const TAKE_BACK_CLAIMED_POSTGRES: &str =
     "UPDATE deliveries SET owner = NULL, crashes = crashes + 1,
-         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END,
+         state = CASE WHEN crashes >= 3 THEN 'held' ELSE 'pending' END, is_open = crashes < 3,
          reason = CASE WHEN crashes >= 3 THEN 'crashed' ELSE reason END
      WHERE id IN (SELECT d.id FROM deliveries AS d
-         WHERE d.state IN ('claimed', 'transmitting') AND d.state = 'claimed'
+         WHERE d.owner IS NOT NULL AND d.state = 'claimed'
            AND NOT EXISTS (SELECT 1 FROM workers AS w WHERE w.id = d.owner
                AND w.heartbeat_at > COALESCE($1, now()) - $2 * INTERVAL '1 microsecond')
          FOR UPDATE OF d SKIP LOCKED)";
@@ -28,24 +28,23 @@ const TAKE_BACK_CLAIMED_POSTGRES: &str =
 const DOUBT_TRANSMITTING_SQLITE: &str =
     "UPDATE deliveries SET state = 'in_doubt', doubt = doubt + 1, owner = NULL, lease_until = NULL,
          settled_at = $1, not_before = $1 + CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END
-     WHERE state IN ('claimed', 'transmitting') AND state = 'transmitting' AND lease_until < $1";
+     WHERE owner IS NOT NULL AND state = 'transmitting' AND lease_until < $1";
 const DOUBT_TRANSMITTING_POSTGRES: &str =
     "UPDATE deliveries SET state = 'in_doubt', doubt = doubt + 1, owner = NULL, lease_until = NULL,
          settled_at = COALESCE($1, now()), not_before = COALESCE($1, now())
              + CASE WHEN issue_id IS NULL THEN $3 ELSE $2 END * INTERVAL '1 microsecond'
      WHERE id IN (SELECT d.id FROM deliveries AS d
-         WHERE d.state IN ('claimed', 'transmitting') AND d.state = 'transmitting'
+         WHERE d.owner IS NOT NULL AND d.state = 'transmitting'
            AND d.lease_until < COALESCE($1, now())
          FOR UPDATE OF d SKIP LOCKED)";
 
-const DECIDE_DOUBT: &str = "UPDATE deliveries SET
-         state = CASE WHEN doubt <= 1 AND expires_at > $1 AND CASE WHEN issue_id IS NULL THEN $2 ELSE
+const DECIDE_DOUBT: &str = "UPDATE deliveries SET reason = 'doubt', settled_at = $1,
+         (state, is_open) = (SELECT CASE WHEN may THEN 'pending' ELSE 'held' END, may
+             FROM (SELECT doubt <= 1 AND expires_at > $1 AND CASE WHEN issue_id IS NULL THEN $2 ELSE
                  EXISTS (SELECT 1 FROM issues AS i
                      WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.in_doubt_policy = 'resend')
                  AND EXISTS (SELECT 1 FROM subscriptions AS s
-                     WHERE s.id = deliveries.subscription_id AND s.state = 'active') END
-             THEN 'pending' ELSE 'held' END,
-         reason = 'doubt', settled_at = $1
+                     WHERE s.id = deliveries.subscription_id AND s.state = 'active') END AS may) AS again)
      WHERE state = 'in_doubt' AND not_before <= $1
        AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND NOT EXISTS (SELECT 1 FROM issues AS i
@@ -53,7 +52,7 @@ const DECIDE_DOUBT: &str = "UPDATE deliveries SET
 
 // What is paused or waits for its release is not given up, however long that takes: resuming and releasing give it the
 // whole time again.
-const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
+const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1, is_open = FALSE,
          state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
      WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
@@ -66,19 +65,17 @@ const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1,
 
 const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i
      WHERE i.state IN ('cancelled', 'failed') AND EXISTS (SELECT 1 FROM deliveries AS d
-         WHERE d.issue_id = i.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
-           AND d.state IN ('pending', 'claimed'))";
-const CANCEL_ROWS: &str = "UPDATE deliveries SET owner = NULL, settled_at = $2,
+         WHERE d.issue_id = i.id AND d.is_open AND d.state IN ('pending', 'claimed'))";
+const CANCEL_ROWS: &str = "UPDATE deliveries SET owner = NULL, settled_at = $2, is_open = FALSE,
          state = CASE WHEN doubt = 0 THEN 'skipped' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'cancelled' ELSE 'doubt' END
      WHERE state IN ('pending', 'claimed') AND id IN (SELECT d.id FROM deliveries AS d
-         WHERE d.issue_id = $1 AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')
-           AND d.state IN ('pending', 'claimed') LIMIT $3)
+         WHERE d.issue_id = $1 AND d.is_open AND d.state IN ('pending', 'claimed') LIMIT $3)
      RETURNING id";
 
 const FINISH: &str = "UPDATE issues SET state = 'finished', finished_at = $1
      WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-         WHERE d.issue_id = issues.id AND d.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))
+         WHERE d.issue_id = issues.id AND d.is_open)
      RETURNING id";
 
 /// Claimed rows whose worker has given no sign of life for `lease` wait again; at the fourth time they are held.

@@ -19,14 +19,14 @@ const BEAT_POSTGRES: &str = "UPDATE workers SET heartbeat_at = COALESCE($2, now(
      WHERE id = $1 AND heartbeat_at > COALESCE($2, now()) - $3 * INTERVAL '1 microsecond'";
 const BURY_OTHERS: &str = "UPDATE workers SET heartbeat_at = $2 WHERE id <> $1";
 const END_OTHERS_LEASES: &str = "UPDATE deliveries SET lease_until = $2
-     WHERE state IN ('claimed', 'transmitting') AND state = 'transmitting' AND owner <> $1";
+     WHERE state = 'transmitting' AND owner <> $1";
 const FORGET_SQLITE: &str =
     "DELETE FROM workers WHERE heartbeat_at < $1 - $2 AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-     WHERE d.owner = workers.id AND d.state IN ('claimed', 'transmitting'))";
+     WHERE d.owner = workers.id)";
 const FORGET_POSTGRES: &str = "DELETE FROM workers
      WHERE heartbeat_at < COALESCE($1, now()) - $2 * INTERVAL '1 microsecond'
        AND NOT EXISTS (SELECT 1 FROM deliveries AS d
-           WHERE d.owner = workers.id AND d.state IN ('claimed', 'transmitting'))";
+           WHERE d.owner = workers.id)";
 
 /// A new worker, alive from `now` on.
 pub(in crate::deliveries) async fn register(

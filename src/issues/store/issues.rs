@@ -48,12 +48,12 @@ const LOWEST_UNSENT_SQLITE: &str =
      FROM issues JOIN deliveries ON deliveries.issue_id = issues.id
      JOIN json_each(deliveries.given_from) AS moved
      WHERE issues.newsletter_id = $1 AND deliveries.doubt = 0
-       AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
+       AND deliveries.is_open";
 const LOWEST_UNSENT_POSTGRES: &str = "SELECT MIN(CAST(moved.value ->> 'given_from' AS BIGINT))
      FROM issues JOIN deliveries ON deliveries.issue_id = issues.id
      CROSS JOIN jsonb_array_elements(deliveries.given_from) AS moved (value)
      WHERE issues.newsletter_id = $1 AND deliveries.doubt = 0
-       AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
+       AND deliveries.is_open";
 const FREEZE: &str = "UPDATE issues SET state = 'preparing', cutoff_seq = $2, frozen_at = $3
      WHERE id = $1 AND state = 'scheduled'";
 const RELEASE: &str = "UPDATE issues SET state = 'sending', released_at = $2

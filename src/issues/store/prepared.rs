@@ -16,17 +16,17 @@ use crate::{read_db, write_db};
 const UNSENT_ISSUES: &str = "SELECT id, state FROM issues
      WHERE newsletter_id = $1 AND id <> $2 AND state IN ('sending', 'cancelled', 'failed')
        AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.issue_id = issues.id
-           AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))";
+           AND deliveries.is_open)";
 const UNSENT: &str = "SELECT id, subscription_id, state, doubt, given_from FROM deliveries
      WHERE issue_id = $1 AND subscription_id >= $2 AND subscription_id <= $3
-       AND state IN ('pending', 'claimed', 'transmitting', 'in_doubt')";
+       AND is_open";
 const SUPERSEDE_SQLITE: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = 'superseded', settled_at = $2, owner = NULL
      WHERE id IN (SELECT unhex(value, '-') FROM json_each($1)) AND doubt = 0
        AND (state = 'pending' OR (state = 'claimed' AND $3))
      RETURNING subscription_id, given_from";
 const SUPERSEDE_POSTGRES: &str =
-    "UPDATE deliveries SET state = 'skipped', reason = 'superseded', settled_at = $2, owner = NULL
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = 'superseded', settled_at = $2, owner = NULL
      FROM (SELECT value::uuid AS id FROM jsonb_array_elements_text($1)) AS r
      WHERE deliveries.id = r.id AND doubt = 0 AND (state = 'pending' OR (state = 'claimed' AND $3))
      RETURNING subscription_id, given_from";
@@ -39,17 +39,19 @@ const COUNT_RECIPIENTS: &str = "UPDATE variants SET recipients = recipients + $2
 // One bind however many rows, and the rows drive: with a list of VALUES, SQLite may read all interests instead.
 const INSERT_DELIVERIES_SQLITE: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
-         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at, created_at)
+         recipient, domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, expires_at,
+         created_at)
      SELECT unhex(value ->> 'id', '-'), $2, unhex(value ->> 'subscription', '-'), unhex(value ->> 'variant', '-'), $3,
-         'digest', value ->> 'recipient', value ->> 'domain_key', value ->> 'given_from', 'pending', 0, 0, 0, 0,
-         $4, $5, $4
+         'digest', value ->> 'recipient', value ->> 'domain_key', value ->> 'given_from', 'pending', TRUE,
+         0, 0, 0, 0, $4, $5, $4
      FROM json_each($1) WHERE true
      ON CONFLICT (issue_id, subscription_id) DO NOTHING";
 const INSERT_DELIVERIES_POSTGRES: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
-         recipient, domain_key, given_from, state, attempt, tries, doubt, crashes, not_before, expires_at, created_at)
+         recipient, domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, expires_at,
+         created_at)
      SELECT r.id, $2, r.subscription, r.variant, $3, 'digest', r.recipient, r.domain_key, r.given_from, 'pending',
-         0, 0, 0, 0, $4, $5, $4
+         TRUE, 0, 0, 0, 0, $4, $5, $4
      FROM jsonb_to_recordset($1) AS r (id UUID, subscription UUID, variant UUID, recipient TEXT, domain_key TEXT,
          given_from JSONB)
      ON CONFLICT (issue_id, subscription_id) DO NOTHING";

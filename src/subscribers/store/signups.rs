@@ -120,7 +120,7 @@ pub(in crate::subscribers) async fn mark_confirmed(
 // a notice that is on its way still needs its sign-up
 const REMOVE_EXPIRED: &str = "DELETE FROM signups WHERE confirmed_at IS NULL AND expires_at < $1
      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.signup_id = signups.id
-         AND deliveries.state IN ('pending', 'claimed', 'transmitting', 'in_doubt'))";
+         AND deliveries.is_open)";
 
 /// Removes sign-ups that were not confirmed in time.
 pub(in crate::subscribers) async fn remove_expired_signups(

@@ -22,6 +22,8 @@ mod machine;
 mod marks;
 /// Notices: decided at the claim, checked at the mark, first in line.
 mod notices;
+/// Whether something may still become of a row, which is stored beside its state.
+mod open;
 /// Pause, resume, cancel, retry, decide.
 mod operate;
 /// Relays that may not be used faster than they allow.

@@ -171,7 +171,8 @@ async fn s16_readers_who_leave_by_http_while_the_mails_go_out_get_none_that_begi
         sqlx::query(*sql).execute(&mut database).await.unwrap();
     }
     let seed = seed::seed();
-    rig.relay.script().pace(seed, 5..21);
+    // slow enough that there is something to stop, however slow the pages are
+    rig.relay.script().pace(seed, 20..60);
     let service = rig.serve().await;
     rig.send();
     rig.accepted(10).await;

@@ -259,8 +259,7 @@ async fn given(app: &App, subscription: SubscriptionId) -> Vec<i64> {
     .unwrap()
 }
 
-const SETTLE: &str =
-    "UPDATE deliveries SET state = 'sent' WHERE issue_id = $1 AND state = 'pending' AND id < $2";
+const SETTLE: &str = "UPDATE deliveries SET state = 'sent', is_open = FALSE WHERE issue_id = $1 AND state = 'pending' AND id < $2";
 
 /// The relay took the open mails of the issue whose ids are below `below`.
 async fn settle_below(app: &App, id: IssueId, below: uuid::Uuid) {

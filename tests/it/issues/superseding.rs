@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::support::db_test;
-use paperround::deliveries::operate;
+use paperround::deliveries::{State, operate};
 use paperround::issues::prepare::PrepareError;
 
 const DAILY: &[Cadence] = &[Cadence::Daily];
@@ -203,16 +203,17 @@ db_test!(
     }
 );
 
-const DOUBT: &str = "UPDATE deliveries SET state = $2, doubt = 1 WHERE issue_id = $1";
+const DOUBT: &str = "UPDATE deliveries SET state = $2, is_open = $3, doubt = 1 WHERE issue_id = $1";
 
 /// Every mail of the issue may have arrived, and stands so.
-async fn doubt(app: &App, issue: IssueId, state: &'static str) {
+async fn doubt(app: &App, issue: IssueId, state: State) {
     app.db
         .write::<_, sqlx::Error, _>(move |tx| {
             Box::pin(async move {
                 write_db!(tx, |conn| sqlx::query(DOUBT)
                     .bind(issue)
                     .bind(state)
+                    .bind(state.is_open())
                     .execute(conn)
                     .await
                     .map(drop))
@@ -229,7 +230,7 @@ db_test!(
         publish(app, &newsletter, vec![posted(1, &[])]).await;
         let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
         // still in doubt, and waiting to be sent once more
-        for (number, state) in [(2, "in_doubt"), (3, "pending")] {
+        for (number, state) in [(2, State::InDoubt), (3, State::Pending)] {
             doubt(app, first.id, state).await;
             publish(app, &newsletter, vec![posted(number, &[])]).await;
             let new = new_issue(&newsletter, DAILY, app.now());

@@ -19,6 +19,7 @@ pub(super) const EXIM: Mta = Mta {
 
 const PROGRAM: &str = "/usr/sbin/exim4";
 
+// Advertised, PIPE_CONNECT would let clients speak before the greeting, and Exim would no longer look.
 const SETTINGS: &str = "
 primary_hostname = mta.example.org
 local_interfaces = 127.0.0.1
@@ -29,7 +30,7 @@ keep_environment =
 tls_advertise_hosts =
 smtp_enforce_sync
 pipelining_advertise_hosts = *
-pipelining_connect_advertise_hosts = *
+pipelining_connect_advertise_hosts =
 smtp_accept_max = 100
 queue_only
 LIMITS

@@ -6,6 +6,7 @@
 mod exim;
 mod opensmtpd;
 mod postfix;
+mod postfix_folder;
 mod running;
 
 use std::collections::BTreeMap;
