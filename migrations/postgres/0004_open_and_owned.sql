@@ -3,6 +3,8 @@
 ALTER TABLE deliveries ADD COLUMN is_open boolean
     CHECK (is_open = (state IN ('pending', 'claimed', 'transmitting', 'in_doubt')));
 UPDATE deliveries SET is_open = state IN ('pending', 'claimed', 'transmitting', 'in_doubt');
+-- for what a worker of the version before queues that still runs
+ALTER TABLE deliveries ALTER COLUMN is_open SET DEFAULT TRUE;
 DROP INDEX deliveries_open;
 CREATE INDEX deliveries_open ON deliveries (issue_id) WHERE is_open;
 DROP INDEX deliveries_owned;

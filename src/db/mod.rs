@@ -326,3 +326,29 @@ macro_rules! write_db {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_damaged;
+    use super::shared_error::SharedError;
+
+    #[test]
+    fn each_kind_of_corruption_is_damage_and_nothing_else_is() {
+        // SQLITE_CORRUPT, its VTAB, SEQUENCE and INDEX, and SQLITE_NOTADB
+        for (code, expected) in [
+            ("11", true),
+            ("267", true),
+            ("523", true),
+            ("779", true),
+            ("26", true),
+            // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR_READ, SQLITE_CONSTRAINT_UNIQUE
+            ("5", false),
+            ("13", false),
+            ("266", false),
+            ("2067", false),
+        ] {
+            let error = sqlx::Error::database(SharedError::with_code(code));
+            assert_eq!(is_damaged(&error), expected, "{code}");
+        }
+    }
+}

@@ -27,6 +27,14 @@ impl SharedError {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_code(code: &str) -> Self {
+        Self {
+            message: String::new(),
+            code: Some(code.to_owned()),
+        }
+    }
+
     /// Another write of the group met an error at which SQLite undid them all.
     pub(super) fn undone() -> Self {
         Self {

@@ -241,6 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn a_halted_relay_is_unusable_since_its_first_failure() {
+        let now = Timestamp::UNIX_EPOCH;
+        let later = now + Duration::from_secs(40);
+        for is_resting in [false, true] {
+            let mut record = Record::new();
+            if is_resting {
+                record.rest(now, None, 1.0, "down".to_owned());
+            }
+            record.halt(later, "535 wrong".to_owned());
+            let since = if is_resting { now } else { later };
+            assert_eq!(record.unusable_since(), Some(since));
+        }
+    }
+
+    #[test]
     fn the_third_354_behind_a_refused_recipient_lets_data_go_alone() {
         use super::super::connection::Pipelining;
         let mut record = Record::new();

@@ -185,3 +185,70 @@ impl Drop for Taken<'_> {
         self.queue.went.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::deliveries::{Claimed, Kind};
+    use crate::id::NewsletterId;
+
+    fn ready(number: u128, kind: Kind) -> Ready {
+        let is_digest = kind == Kind::Digest;
+        let claimed = Claimed {
+            id: Uuid::from_u128(number).into(),
+            issue_id: is_digest.then(|| Uuid::from_u128(1).into()),
+            subscription_id: None,
+            variant_id: None,
+            signup_id: None,
+            newsletter_id: NewsletterId(Uuid::from_u128(2)),
+            kind,
+            recipient: "ada@example.org".to_owned(),
+            payload: None,
+            attempt: 1,
+            tries: 0,
+            doubt: 0,
+            owner: Uuid::from_u128(3).into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::UNIX_EPOCH,
+            relay_id: None,
+        };
+        Ready {
+            claimed,
+            suppression_keys: Vec::new(),
+            decided_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_digest_that_gives_way_to_a_notice_is_the_next_one() {
+        let queue = Queue::default();
+        let digests = [4, 5].map(|number| ready(number, Kind::Digest));
+        let notice = ready(6, Kind::Welcome);
+        queue.push(digests.to_vec(), 1);
+        let mut taken = queue.try_take().unwrap();
+        queue.push(vec![notice.clone()], 2);
+        queue.notice_first(&mut taken);
+        assert_eq!((&taken.ready, taken.ticket()), (&notice, 2));
+        drop(taken);
+        for digest in &digests {
+            let taken = queue.try_take().unwrap();
+            assert_eq!((&taken.ready, taken.ticket()), (digest, 1));
+        }
+        assert_eq!((queue.load(), queue.done()), (0, 3));
+    }
+
+    #[test]
+    fn all_that_waits_is_left_when_it_closes() {
+        let queue = Queue::default();
+        let all = [Kind::Digest, Kind::Welcome, Kind::Digest, Kind::Alert];
+        let all: Vec<_> = (4..).zip(all).map(|(n, kind)| ready(n, kind)).collect();
+        queue.push(all.clone(), 1);
+        let mut left = queue.close();
+        left.sort_by_key(|ready| ready.claimed.id);
+        assert_eq!(left, all);
+        assert!(queue.try_take().is_none());
+    }
+}

@@ -3,9 +3,14 @@ use std::time::Duration;
 
 use paperround::app::App;
 use paperround::clock::Timestamp;
+use paperround::feeds::publish::{self, PostedArticle};
+use paperround::feeds::release;
+use paperround::id::IssueId;
 use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::slots::{self, Outcome};
-use paperround::newsletters::{Cadence, Newsletter};
+use paperround::newsletters::{Cadence, Cadences, Newsletter};
+use paperround::write_db;
+use sqlx::types::Json;
 
 use crate::support::{TestApp, db_test};
 
@@ -129,5 +134,73 @@ db_test!(
             outcomes,
             expect.map(|(day, outcome)| (day.to_owned(), outcome))
         );
+    }
+);
+
+const IMMEDIATE: &str = "UPDATE schedules SET cadence = 'immediate'";
+const ISSUE: &str =
+    "INSERT INTO issues (id, newsletter_id, number, kind, cadences, due_at, state, release_when_prepared,
+         max_cards, cutoff_seq, created_at, candidates, queued, excluded, in_doubt_policy)
+     VALUES ($1, $2, 1, 'scheduled', $3, $4, 'failed', TRUE, 10, 1, $4, 0, 0, 0, 'resend')";
+const FINISHED: &str = "UPDATE issues SET state = 'finished'";
+
+/// A newsletter whose issues go out as articles come.
+async fn immediate(app: &TestApp) -> Newsletter {
+    let newsletter = newsletter(app).await;
+    app.execute(IMMEDIATE).await;
+    newsletter
+}
+
+async fn article(app: &TestApp, newsletter: &Newsletter, name: &str) {
+    let article = PostedArticle {
+        external_id: name.to_owned(),
+        url: format!("https://example.org/{name}"),
+        title: name.to_owned(),
+        ..PostedArticle::default()
+    };
+    publish::publish(app, newsletter.id, vec![article])
+        .await
+        .unwrap();
+    release::release_due(&app.db, app.now()).await.unwrap();
+}
+
+db_test!(
+    an_immediate_schedule_waits_from_its_last_slot_on,
+    async |app: &TestApp| {
+        let newsletter = immediate(app).await;
+        for (name, minutes, expected) in [("a", 0, 1), ("b", 31, 1), ("c", 9, 0), ("d", 22, 1)] {
+            app.time.advance(Duration::from_mins(minutes));
+            article(app, &newsletter, name).await;
+            assert_eq!(tick(app, app.now()).await.len(), expected, "{name}");
+        }
+    }
+);
+
+db_test!(
+    articles_of_an_issue_that_failed_still_wait_for_an_immediate_one,
+    async |app: &TestApp| {
+        let newsletter = immediate(app).await;
+        article(app, &newsletter, "a").await;
+        let (id, newsletter, now): (IssueId, _, _) = (app.ids.next(), newsletter.id, app.now());
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    let cadences = Json(Cadences::NONE.with(Cadence::Immediate));
+                    write_db!(tx, |conn| sqlx::query(ISSUE)
+                        .bind(id)
+                        .bind(newsletter)
+                        .bind(cadences)
+                        .bind(now)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        let due = async || slots::find(&app.db, app.now()).await.unwrap().due.len();
+        assert_eq!(due().await, 1);
+        app.execute(FINISHED).await;
+        assert_eq!(due().await, 0);
     }
 );

@@ -3,6 +3,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::newsletters::upcoming::upcoming;
 use crate::newsletters::{Calendar, Missed};
 
 fn instant(text: &str) -> Timestamp {
@@ -170,4 +171,17 @@ fn each_cadence_has_its_own_last_cutoff() {
     assert_eq!(last_cutoff(&cutoffs, Cadence::Daily), 9);
     assert_eq!(last_cutoff(&cutoffs, Cadence::Weekly), 5);
     assert_eq!(last_cutoff(&cutoffs, Cadence::Monthly), 0);
+}
+
+#[test]
+fn what_is_switched_off_is_not_among_what_comes_next() {
+    let daily = schedule(1, Cadence::Daily, "all", "07:00");
+    let mut weekly = schedule(2, Cadence::Weekly, "mon", "07:00");
+    let after = instant("2027-01-03T12:00:00Z");
+    for (enabled, expected) in [(true, "daily and weekly"), (false, "daily")] {
+        weekly.enabled = enabled;
+        let next = upcoming(&[daily.clone(), weekly.clone()], after, 1);
+        assert_eq!(next[0].at, instant("2027-01-04T07:00:00Z"));
+        assert_eq!(next[0].cadences.to_string(), expected);
+    }
 }

@@ -251,6 +251,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_two_goodbyes_the_later_counts_wherever_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, later) = (entry(1), {
+            let entry = entry(1);
+            let at = entry.at + std::time::Duration::from_secs(5);
+            Entry { at, ..entry }
+        });
+        for lines in [[&first, &later], [&later, &first]] {
+            let path = folder.path().join("journal");
+            fs::write(&path, lines.map(line::write).concat()).unwrap();
+            let loaded = Journal::at(path).load().await.unwrap();
+            assert_eq!(loaded.latest[&first.subscription], later.at);
+        }
+    }
+
+    #[test]
+    fn a_journal_with_a_torn_end_is_merged_without_what_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let (current, backup) = (folder.path().join("journal"), folder.path().join("backup"));
+        let [one, two, three] = [1, 2, 3].map(|number| line::write(&entry(number)));
+        fs::write(&current, format!("{one}{}", &two[..two.len() / 2])).unwrap();
+        fs::write(&backup, format!("{one}{three}")).unwrap();
+        let merged = merge(&current, &backup).unwrap();
+        assert_eq!(String::from_utf8(merged).unwrap(), format!("{one}{three}"));
+    }
+
+    #[tokio::test]
     async fn what_could_not_be_written_goes_out_with_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("gone");

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use paperround::deliveries::operate::{self, Counts};
-use paperround::deliveries::{State, brakes};
+use paperround::deliveries::{State, brakes, decide};
 use paperround::id::IssueId;
 use tokio_util::sync::CancellationToken;
 
@@ -315,5 +315,31 @@ db_test!(
         assert_eq!(press.pause_reason(edition.issue).await, None);
         let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
         assert_eq!((tally.answers, tally.hard), (120, 4));
+    }
+);
+
+db_test!(
+    retrying_what_failed_lets_the_brakes_begin_anew,
+    async |app: &TestApp| {
+        let (press, readers, edition) = issue(app, 12).await;
+        let server = SmtpServer::start().await;
+        for reader in &readers[..2] {
+            let reply = Act::reply("554 5.6.0 odd");
+            server.script().always_for(&reader.email, Step::Dot, reply);
+        }
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!(tally.content["554 5.6.0 odd"], 2);
+        let (issue, now) = (edition.issue, press.now());
+        let again = press.db.write(move |tx| {
+            let expires_at = now + Duration::from_hours(48);
+            Box::pin(async move { decide::retry_failed(tx, issue, now, expires_at).await })
+        });
+        assert_eq!(again.await.unwrap(), 2);
+        // a third refusal in the same words would have pulled the brake
+        sender.run_until_idle().await;
+        assert_eq!(press.pause_reason(edition.issue).await, None);
+        assert_eq!(counts(&press, edition.issue).await.failed, 2);
     }
 );

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paperround::clock::{Clock as _, SystemClock, Timestamp};
+use paperround::deliveries::pace;
 use paperround::deliveries::worker::Worker;
 use paperround::smtp::allowance::Allowance;
 use tokio::time::Instant;
@@ -82,6 +83,27 @@ db_test!(a_restart_does_not_fill_the_bucket, async |app: &TestApp| {
         });
     }
 });
+
+db_test!(
+    of_many_who_ask_at_one_moment_as_many_get_a_token_as_there_are,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let allowance = Allowance::per_second(1.0, 5);
+        for _ in 0..5 {
+            let asks = (0..12).map(|_| {
+                let (db, now) = (press.db.clone(), press.now());
+                tokio::spawn(async move { pace::take(&db, "slow", allowance, now).await.unwrap() })
+            });
+            let answers = futures_util::future::join_all(asks).await;
+            let given = answers.into_iter().filter(|answer| {
+                let answer = answer.as_ref().expect("nobody panics");
+                answer.is_ok()
+            });
+            assert_eq!(given.count(), 5);
+            press.time.advance(Duration::from_secs(5));
+        }
+    }
+);
 
 db_test!(two_workers_share_one_allowance, async |app: &TestApp| {
     let (press, _) = issue(app, 12).await;

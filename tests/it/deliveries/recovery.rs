@@ -8,12 +8,12 @@ use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::settlement::{Circumstances, Settlement};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State, recover};
-use paperround::smtp::outcome::Outcome;
+use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use paperround::smtp::reply::Reply;
 use tokio_util::sync::CancellationToken;
 
-use super::Press;
 use super::senders::leases;
+use super::{Edition, Press};
 use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
@@ -160,12 +160,34 @@ fn acknowledged(press: &Press, ready: &Ready) -> Settlement {
         enhanced: None,
         lines: vec!["ok".to_owned()],
     });
+    settlement(press, ready, &accepted)
+}
+
+fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
     let with = Circumstances {
         now: press.now(),
         jitter: 1.0,
         leases: &leases(),
     };
-    Settlement::of_outcome(&ready.claimed, &accepted, with)
+    Settlement::of_outcome(&ready.claimed, outcome, with)
+}
+
+/// The issue's one mail is marked, and longer on its way than its lease lasts.
+async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
+    let terms = Terms {
+        owner: press.worker().await.id(),
+        now: press.now(),
+        limit: 10,
+        suspects: false,
+    };
+    let claimed = claim::digests(&press.db, edition.issue, terms).await;
+    let ready = claimed.unwrap().remove(0);
+    let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+    ledger.mark(&ready, "scripted").await.unwrap();
+    press
+        .time
+        .advance(leases().transmission + Duration::from_secs(1));
+    (ledger, ready)
 }
 
 db_test!(
@@ -174,17 +196,8 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(1).await;
         let edition = press.edition(&readers, "hold").await;
-        let terms = Terms {
-            owner: press.worker().await.id(),
-            now: press.now(),
-            limit: 10,
-            suspects: false,
-        };
-        let claimed = claim::digests(&press.db, edition.issue, terms).await;
-        let ready = claimed.unwrap().remove(0);
-        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
-        ledger.mark(&ready, "scripted").await.unwrap();
-        for passed in [leases().transmission * 2, leases().grace] {
+        let (ledger, ready) = overdue(&press, &edition).await;
+        for passed in [Duration::ZERO, leases().grace] {
             press.time.advance(passed);
             let swept = recover::sweep(&press.db, press.now(), &leases()).await;
             swept.unwrap();
@@ -199,21 +212,7 @@ db_test!(
     a_late_acknowledgement_counts_whatever_the_row_became,
     async |app: &TestApp| {
         let (press, edition, server) = one(app).await;
-        let worker = press.worker().await;
-        let terms = Terms {
-            owner: worker.id(),
-            now: press.now(),
-            limit: 10,
-            suspects: false,
-        };
-        let claimed = claim::digests(&press.db, edition.issue, terms)
-            .await
-            .unwrap();
-        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
-        ledger.mark(&claimed[0], "scripted").await.unwrap();
-        press
-            .time
-            .advance(leases().transmission + Duration::from_secs(1));
+        let (ledger, ready) = overdue(&press, &edition).await;
         let sender = press.sender(&server).await;
         press.time.advance(leases().grace);
         // It is pending again, for the second copy, when the first one's 250 comes in.
@@ -221,10 +220,28 @@ db_test!(
             .await
             .unwrap();
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
-        ledger.settle(acknowledged(&press, &claimed[0])).await;
+        ledger.settle(acknowledged(&press, &ready)).await;
         sender.run_until_idle().await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
         assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
+    a_doubt_that_the_sweeper_has_counted_is_not_counted_by_its_worker_again,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let (ledger, ready) = overdue(&press, &edition).await;
+        recover::sweep(&press.db, press.now(), &leases())
+            .await
+            .unwrap();
+        // only now its worker gives up waiting for the reply
+        let lost = Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut));
+        let lost = settlement(&press, &ready, &lost);
+        assert_eq!(lost.state, State::InDoubt);
+        ledger.settle(lost).await;
+        let row = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((row.state, row.doubt), (State::InDoubt, 1));
     }
 );
 

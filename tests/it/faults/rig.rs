@@ -161,12 +161,12 @@ impl Rig {
         paused > 0
     }
 
-    /// What SQLite finds wrong with the file: `ok`.
+    /// What SQLite finds wrong with the file, or why it cannot be read: `ok`.
     pub(crate) async fn integrity(&self) -> String {
         let mut database = self.database().await;
         let found = sqlx::query_scalar(INTEGRITY).fetch_one(&mut database).await;
         database.close().await.unwrap();
-        found.unwrap()
+        found.unwrap_or_else(|error: sqlx::Error| error.to_string())
     }
 
     async fn database(&self) -> SqliteConnection {

@@ -109,6 +109,39 @@ async fn d1_a_full_disk_answers_an_error_and_heals() {
     app.finish().await;
 }
 
+/// SQLite undoes all that shares the transaction where the disk fails beneath it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d1_what_sqlite_undid_with_its_neighbour_is_answered_with_an_error() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let end = busy(&app.db).await;
+    let undoing = app.db.write::<(), sqlx::Error, _>(|tx| {
+        Box::pin(async move {
+            write_db!(tx, |conn| sqlx::query("ROLLBACK")
+                .execute(conn)
+                .await
+                .map(drop))?;
+            Err(sqlx::Error::RowNotFound)
+        })
+    });
+    let mut all = Box::pin(async {
+        tokio::join!(
+            write(&app.db, "before", 1),
+            undoing,
+            write(&app.db, "behind", 1)
+        )
+    });
+    // they wait for the writer, in this order
+    assert!(futures_util::poll!(&mut all).is_pending());
+    end.send(()).unwrap();
+    let (before, undone, behind) = all.await;
+    let error = before.unwrap_err();
+    assert!(error.to_string().contains("was undone"), "{error}");
+    assert!(undone.is_err());
+    behind.expect("the next transaction has it");
+    assert_eq!(keys(&app.db).await, ["behind", "busy"]);
+    app.finish().await;
+}
+
 db_test!(
     a_full_queue_pushes_back_and_everybody_is_answered,
     async |app: &TestApp| {

@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use paperround::deliveries::recover;
+use paperround::newsletters::slots::Outcome;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -10,6 +11,7 @@ use super::*;
 use crate::support::db_test;
 
 const WEEKLY_NOW: &str = "UPDATE interests SET cadence = 'weekly' WHERE subscription_id = $1";
+const TWO_AT_LEAST: &str = "UPDATE schedules SET min_articles = 2";
 const EXPIRES: &str = "SELECT expires_at FROM deliveries WHERE issue_id = $1";
 
 db_test!(
@@ -48,6 +50,27 @@ db_test!(
         );
         assert_eq!(issues[0].cadences.0, Cadences::NONE.with(Cadence::Daily));
         assert_eq!(issues[0].due_at, due.at);
+    }
+);
+
+db_test!(
+    a_slot_below_its_minimum_makes_no_issue_until_there_is_enough,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 7).await;
+        let all = topic(app, &newsletter, "all").await;
+        let interests = [(all, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &interests, None).await;
+        app.execute(TWO_AT_LEAST).await;
+        for (number, outcome) in [(1, Outcome::BelowMinimum), (2, Outcome::Issue)] {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            app.time.advance(Duration::from_hours(24));
+            let due = slots::find(&app.db, app.now()).await.unwrap().due.remove(0);
+            let made = compose::create_due(app, due).await.unwrap();
+            let is_made = matches!(made, Created::Issue(_));
+            assert_eq!(is_made, outcome == Outcome::Issue, "{made:?}");
+            let recent = slots::recent(&app.db, newsletter.id, 1).await.unwrap();
+            assert_eq!(recent[0].outcome, outcome);
+        }
     }
 );
 

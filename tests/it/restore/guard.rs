@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use paperround::id::SeededEntropy;
+use paperround::instance;
 use paperround::token::KeyRing;
 
 use super::{DATABASE, Scene};
@@ -77,6 +78,30 @@ async fn the_same_folder_started_twenty_times_is_never_paused_and_its_copy_is() 
     };
     original.work().await;
     assert!(!original.is_paused().await, "the original");
+}
+
+async fn epoch(scene: &Scene) -> i64 {
+    let mark = instance::mark(&scene.app.db).await.unwrap();
+    mark.expect("it has begun").epoch
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_start_and_each_release_raises_the_epoch_beyond_all_that_was() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let first = epoch(&scene).await;
+    let scene = scene.keep("copy").await;
+    scene.work().await;
+    let second = epoch(&scene).await;
+    assert!(second > first, "a start");
+    scene.article("first").await;
+    scene.work().await;
+    let third = epoch(&scene).await;
+    assert!(third > second + 1, "a start and a release");
+    // a later copy than this must be known for one as well
+    let scene = scene.put_back("copy").await;
+    scene.work().await;
+    assert!(epoch(&scene).await > third, "a start of what was put back");
 }
 
 /// What a crash after the commit and before the file leaves.

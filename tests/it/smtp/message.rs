@@ -190,6 +190,27 @@ async fn s9_a_relay_that_takes_no_byte_of_the_body_is_left_without_doubt() {
 }
 
 #[tokio::test]
+async fn s9_a_relay_that_takes_the_body_slowly_gets_all_of_it() {
+    let server = SmtpServer::start().await;
+    let deadlines = Deadlines {
+        body_stalled: Duration::from_secs(1),
+        ..Deadlines::all(Duration::from_secs(30))
+    };
+    let connector = Connector::new(config(&server), deadlines).unwrap();
+    let mut connection = connector.open(Pipelining::Full).await.unwrap();
+    // more than the buffers of both sockets hold, and longer under way than it may stand still
+    let (pauses, step) = (18, 2_000_000);
+    for pause in 0..pauses {
+        let pause = Step::Body(pause * step);
+        let slow = Act::bytes("").delayed(Duration::from_millis(150));
+        server.script().once(pause, slow);
+    }
+    let bytes = pauses * step;
+    let (verdict, failure) = end(&mut connection, "large", "ada@example.org", bytes).await;
+    assert_eq!(verdict, Verdict::Sent, "{failure:?}");
+}
+
+#[tokio::test]
 async fn s10_odd_replies_behind_the_dot_are_doubt_with_bounded_memory() {
     let line = format!("250 {}", "x".repeat(1_000_000));
     let endless = "250-more\r\n".repeat(100_000);
@@ -317,6 +338,21 @@ async fn s15_a_message_over_the_size_limit_pauses_the_issue_before_anything_is_s
     assert_eq!(verdict, Verdict::IssuePaused, "{failure:?}");
     assert_eq!(send(&mut connection, "small").await, Verdict::Sent);
     assert_eq!(ids(&server), ["<small@news.example>"]);
+}
+
+#[tokio::test]
+async fn s15_a_message_of_exactly_the_size_limit_goes() {
+    let size = wire("large", 60_000).len_bytes();
+    for (limit, verdict) in [(size, Verdict::Sent), (size - 1, Verdict::IssuePaused)] {
+        let offers = Offers {
+            size: Some(limit),
+            ..Offers::default()
+        };
+        let server = SmtpServer::offering(offers).await;
+        let mut connection = connect(&server).await;
+        let (found, failure) = end(&mut connection, "large", "ada@example.org", 60_000).await;
+        assert_eq!(found, verdict, "{failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -89,6 +89,27 @@ async fn a_connection_carries_so_many_messages_and_no_more() {
 }
 
 #[tokio::test]
+async fn nothing_is_attached_to_the_last_message_of_a_connection() {
+    let server = SmtpServer::start().await;
+    let reuse = Reuse {
+        messages: 2,
+        ..Reuse::default()
+    };
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let relay = Relay::new(connector(&server), reuse, clock(), entropy);
+    for expected in [true, false] {
+        let mut lease = relay.open().await.unwrap();
+        let wire = wire("one", 100);
+        let envelope = envelope("ada@example.org", &wire);
+        lease.envelope(&envelope).await.unwrap();
+        assert_eq!(lease.takes_groups(), expected);
+        let sent = lease.transmit(&wire, None).await;
+        assert_eq!(sent.verdict(), Verdict::Sent);
+    }
+    assert_eq!(server.counters().connections, 1);
+}
+
+#[tokio::test]
 async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
     let server = SmtpServer::start().await;
     let clock = clock();

@@ -7,6 +7,7 @@ use paperround::app::{App, World};
 use paperround::clock::{TestClock, Timestamp};
 use paperround::config::{Config, DatabaseTarget, Sources};
 use paperround::id::SeededEntropy;
+use paperround::write_db;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -43,6 +44,18 @@ impl TestApp {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let location = database::fresh(engine, folder.path()).await;
         Self::start_in(folder, location, settings).await
+    }
+
+    /// A change that the service has no operation for.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        self.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(sql).execute(conn).await.map(drop))
+                })
+            })
+            .await
+            .expect("the statement is good");
     }
 
     /// On an empty database of the test's own making.

@@ -310,8 +310,9 @@ async fn after_a_loss_of_power_every_dot_and_every_goodbye_that_had_left_is_know
     let last = run.dots.iter().map(|dot| dot.at).max().unwrap() + 1;
     for fate in [Fate::Dropped, Fate::Mixed] {
         run.rebuild(last, false, fate, &mut random);
-        let unknown = run.unknown(last).await;
-        assert!(!unknown.is_empty(), "{fate:?}: a missing sync is seen");
+        // the file may not even be one any more
+        let is_seen = run.rig.integrity().await != "ok" || !run.unknown(last).await.is_empty();
+        assert!(is_seen, "{fate:?}: a missing sync is seen");
     }
     eprintln!(
         "seed {seed}: {trials} losses of power in a record of {} calls, {} dots, {} goodbyes",
