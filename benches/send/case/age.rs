@@ -32,7 +32,7 @@ const OLD_ISSUE: &str = "INSERT INTO issues (id, newsletter_id, number, kind, ca
 const OLD_DELIVERIES: &str = "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
          recipient, domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, expires_at,
          created_at, marked_at, settled_at, reply_code, enhanced_code, reply_text, relay_id)
-     SELECT unhex(printf('%012x', $2)) || randomblob(10), unhex(printf('%032x', $2)), subscription_id, variant_id,
+     SELECT unhex(printf('%012x', $2) || hex(randomblob(10))), unhex(printf('%032x', $2)), subscription_id, variant_id,
          newsletter_id, kind, recipient, domain_key, given_from, 'sent', FALSE, 1, 1, 0, 0, not_before, expires_at,
          created_at, created_at, created_at, 250, '2.0.0', '2.0.0 Ok', 'default'
      FROM deliveries WHERE issue_id = $1";

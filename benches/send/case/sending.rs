@@ -54,23 +54,25 @@ struct End {
 impl End {
     async fn start(folder: &Path, wire: Wire) -> anyhow::Result<Self> {
         let sink = Sink::start(folder).await?;
-        let mut end = Self {
-            port: sink.port,
-            sink,
-            _proxy: None,
-            _postfix: None,
-        };
+        let mut port = sink.port;
+        let mut postfix = None;
         if wire.through_postfix {
-            let postfix = Postfix::start(end.port).await?;
-            end.port = postfix.port;
-            end._postfix = Some(postfix);
+            let started = Postfix::start(port).await?;
+            port = started.port;
+            postfix = Some(started);
         }
+        let mut proxy = None;
         if let Some(delay) = wire.delay {
-            let (proxy, port) = proxy::spawn(end.port, delay).await?;
-            end.port = port;
-            end._proxy = Some(proxy);
+            let (started, at) = proxy::spawn(port, delay).await?;
+            port = at;
+            proxy = Some(started);
         }
-        Ok(end)
+        Ok(Self {
+            sink,
+            port,
+            _proxy: proxy,
+            _postfix: postfix,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The issue's own row.
 
+use std::time::Duration;
+
 use sqlx::types::Json;
 
 use crate::clock::Timestamp;
@@ -10,6 +12,9 @@ use crate::issues::compose::NewIssue;
 use crate::issues::{Issue, IssueState};
 use crate::newsletters::{Cadence, Cadences};
 use crate::{read_db, write_db};
+
+/// An issue that was frozen so short a time ago has mails with nearly their whole time before them.
+const YOUNG: Duration = Duration::from_hours(1);
 
 // the number is given under the writer's lock, or under the newsletter's row on PostgreSQL
 const LOCK_NEWSLETTER_POSTGRES: &str = "SELECT id FROM newsletters WHERE id = $1 FOR UPDATE";
@@ -59,8 +64,8 @@ const FREEZE: &str = "UPDATE issues SET state = 'preparing', cutoff_seq = $2, fr
 const RELEASE: &str = "UPDATE issues SET state = 'sending', released_at = $2
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NOT NULL AND paused_at IS NULL
        AND candidates = queued + excluded
-       AND queued = (SELECT COUNT(*) FROM deliveries WHERE issue_id = $1)";
-// what waited for an operator must not have grown old meanwhile
+       AND queued = (SELECT COUNT(*) FROM deliveries WHERE issue_id = $1)
+     RETURNING frozen_at";
 const RENEW: &str = "UPDATE deliveries SET not_before = $2, expires_at = $3
      WHERE issue_id = $1 AND state = 'pending' AND expires_at < $3";
 const ALLOW_RELEASE: &str = "UPDATE issues SET release_when_prepared = TRUE
@@ -206,14 +211,18 @@ pub(in crate::issues) async fn release(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> sqlx::Result<bool> {
-    let rows = write_db!(tx, |conn| sqlx::query(RELEASE)
+    let released: Option<Option<Timestamp>> = write_db!(tx, |conn| sqlx::query_scalar(RELEASE)
         .bind(id)
         .bind(now)
-        .execute(conn)
-        .await?
-        .rows_affected());
-    if rows == 0 {
+        .fetch_optional(conn)
+        .await)?;
+    let Some(frozen_at) = released else {
         return Ok(false);
+    };
+    // What waited for an operator must not have grown old meanwhile. To write every row anew for some minutes' sake would
+    // hold up all other writes, a million rows for many seconds.
+    if frozen_at.is_some_and(|at| now.since(at) < YOUNG) {
+        return Ok(true);
     }
     write_db!(tx, |conn| sqlx::query(RENEW)
         .bind(id)

@@ -265,29 +265,36 @@ db_test!(
             None,
         )
         .await;
-        publish(app, &newsletter, vec![posted(1, &[])]).await;
-        let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
-        new.release_when_prepared = false;
-        let draft = send(app, new).await;
-        assert_eq!(draft.state, IssueState::Preparing);
-        assert!(draft.prepared_at.is_some());
-        app.time.advance(Duration::from_hours(24 * 9));
-        assert_eq!(recover::expire(&app.db, app.now()).await.unwrap(), 0);
-        assert!(
-            paperround::issues::release::allow(app, draft.id)
-                .await
-                .unwrap()
-        );
-        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
-        let sent = issue(app, draft.id).await;
-        assert_eq!(sent.state, IssueState::Sending);
-        assert_eq!(sent.released_at, Some(app.now()));
-        let expires: Timestamp = read_db!(&app.db, |conn| sqlx::query_scalar(EXPIRES)
-            .bind(draft.id)
-            .fetch_one(conn)
-            .await)
-        .unwrap();
-        assert!(expires > app.now());
+        // a short wait costs nothing worth a new time for everybody
+        let (short, long) = (Duration::from_mins(50), Duration::from_hours(24 * 9));
+        for (number, wait) in [(1, short), (2, long)] {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+            new.release_when_prepared = false;
+            let draft = send(app, new).await;
+            assert_eq!(draft.state, IssueState::Preparing);
+            assert!(draft.prepared_at.is_some());
+            let queued_at = app.now();
+            app.time.advance(wait);
+            assert_eq!(recover::expire(&app.db, app.now()).await.unwrap(), 0);
+            assert!(
+                paperround::issues::release::allow(app, draft.id)
+                    .await
+                    .unwrap()
+            );
+            advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+            let sent = issue(app, draft.id).await;
+            assert_eq!(sent.state, IssueState::Sending);
+            assert_eq!(sent.released_at, Some(app.now()));
+            let expires: Timestamp = read_db!(&app.db, |conn| sqlx::query_scalar(EXPIRES)
+                .bind(draft.id)
+                .fetch_one(conn)
+                .await)
+            .unwrap();
+            let begins_at = if wait == long { app.now() } else { queued_at };
+            assert_eq!(expires.since(begins_at), Duration::from_hours(48));
+            settle_all(app, draft.id).await;
+        }
     }
 );
 
