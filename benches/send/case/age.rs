@@ -39,12 +39,12 @@ const OLD_DELIVERIES: &str = "INSERT INTO deliveries (id, issue_id, subscription
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let (all, part) = (options.readers, options.readers / PART);
-    let past = all * PAST;
-    println!("P9: {part} messages: alone, before {all} that wait, and behind {past} of the past");
+    let old = all * PAST;
+    println!("P9: {part} messages: alone, before {all} that wait, and behind {old} of the past");
     let few = Issue::make(Engine::Sqlite, part, Upto::Prepared).await?;
     let many = Issue::make(Engine::Sqlite, all, Upto::Prepared).await?;
     let aged = few.copy().await?;
-    grow_old(&aged, past / part).await?;
+    grow_old(&aged, old / part).await?;
     let mut runs = Vec::new();
     for _ in 0..options.runs {
         runs.push(sending::program("alone", &few, NEAR).await?);
@@ -73,7 +73,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     )
     .publish(&growth)?;
     let pace = ratios(&runs, "aged", "alone");
-    let what = format!("pace with {past} old deliveries / without");
+    let what = format!("pace with {old} old deliveries / without");
     Report::new(
         "P9-age",
         &what,
