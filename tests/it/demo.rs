@@ -28,5 +28,8 @@ fn the_demo_walks_the_whole_main_job_and_every_step_holds() {
             "{step}: {run:?}"
         );
     }
-    assert_eq!(run.err, "", "nothing went wrong on the way");
+    // a slow disk is worth a word, and is not the demo's
+    let mut words = run.err.lines();
+    let wrong = words.find(|line| !line.contains("A write took"));
+    assert_eq!(wrong, None, "nothing went wrong on the way");
 }
