@@ -59,14 +59,14 @@ pub(in crate::subscribers) async fn wording_id(
         .await)
 }
 
-// The last by links and not by time: clocks step back.
-const LAST_HASHES: &str = "
-    SELECT last.email_hash, last.hash FROM consent_events AS last
-    WHERE NOT EXISTS (
-            SELECT 1 FROM consent_events AS later
-            WHERE later.email_hash = last.email_hash AND later.previous_hash = last.hash)
-        AND last.email_hash IN (";
-const LATEST_LAST: &str = ") ORDER BY last.at, last.id";
+// The last by links and not by time: clocks step back. Each address's events are read once, however many they are.
+const OF_ADDRESSES: &str = "
+    WITH chains AS (
+        SELECT id, at, email_hash, previous_hash, hash FROM consent_events WHERE email_hash IN (";
+const LAST_HASHES: &str = "))
+    SELECT email_hash, hash FROM chains
+    WHERE hash NOT IN (SELECT previous_hash FROM chains WHERE previous_hash IS NOT NULL)
+    ORDER BY at, id";
 
 /// The hash at the end of each of these addresses' chains.
 pub(in crate::subscribers) async fn last_consent_hashes(
@@ -74,12 +74,12 @@ pub(in crate::subscribers) async fn last_consent_hashes(
     email_hashes: impl Iterator<Item = [u8; 32]>,
 ) -> sqlx::Result<HashMap<Vec<u8>, Vec<u8>>> {
     let found: Vec<_> = write_db!(tx, |conn| {
-        let mut query = QueryBuilder::new(LAST_HASHES);
+        let mut query = QueryBuilder::new(OF_ADDRESSES);
         let mut list = query.separated(", ");
         for hash in email_hashes {
             list.push_bind(hash.to_vec());
         }
-        query.push(LATEST_LAST);
+        query.push(LAST_HASHES);
         query.build_query_as().fetch_all(conn).await
     })?;
     Ok(found.into_iter().collect())
