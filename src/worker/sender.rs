@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -164,18 +165,19 @@ impl Sender {
             lines.spawn(seat.work());
         }
         self.feed(&queue, stop, until).await;
-        for ready in queue.close() {
-            self.ledger
-                .give_back(&ready.claimed, self.parts.clock.now())
-                .await;
-        }
-        if timeout(self.parts.pace.drain, join_all(&mut lines))
+        let (now, waiting) = (self.parts.clock.now(), queue.close());
+        // all at once, so that they share a commit: one after another they would hold up the stop
+        let given_back = waiting
+            .iter()
+            .map(|ready| self.ledger.give_back(&ready.claimed, now));
+        join_all(given_back).await;
+        if timeout(self.parts.pace.drain, until_ended(&mut lines))
             .await
             .is_err()
         {
             give_up.cancel();
             // Writing down what is in doubt takes one commit each; a database that does not answer is not waited for.
-            let _ = timeout(self.parts.pace.drain, join_all(&mut lines)).await;
+            let _ = timeout(self.parts.pace.drain, until_ended(&mut lines)).await;
         }
         let counting = brakes::count(&self.parts.db, self.ledger.uncounted());
         if let Ok(Err(error)) = timeout(self.parts.pace.drain, counting).await {
@@ -396,7 +398,7 @@ enum Until {
     Idle,
 }
 
-async fn join_all(lines: &mut JoinSet<()>) {
+async fn until_ended(lines: &mut JoinSet<()>) {
     while let Some(ended) = lines.join_next().await {
         if let Err(error) = ended {
             tracing::error!(error = %error, "A line ended in a panic");
