@@ -11,6 +11,8 @@
 mod case;
 mod client;
 mod database;
+#[path = "../../tests/it/mtas/guard.rs"]
+mod guard;
 mod http;
 mod mta;
 #[path = "../support/newsletter.rs"]

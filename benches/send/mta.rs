@@ -6,14 +6,9 @@ use std::process::{Child, Command, Stdio};
 use anyhow::ensure;
 use tempfile::TempDir;
 
+use super::guard::guard;
 use super::postfix_folder::set_up;
 use super::process::{Process, free_port};
-
-/// Ends the process group `$1` when standard input ends: with the bench, however that ends.
-const GUARD: &str = "read -r _
-    kill -TERM -$1
-    for _ in $(seq 50); do kill -0 -$1 || exit 0; sleep 0.1; done
-    kill -KILL -$1";
 
 /// A running Postfix; it ends with its handle.
 pub(crate) struct Postfix {
@@ -45,12 +40,7 @@ impl Postfix {
             .stdout(words.try_clone()?)
             .stderr(words);
         let master = Process::spawn("Postfix (Debian: postfix; as root)", command)?;
-        let guard = Command::new("setsid")
-            .args(["sh", "-c", GUARD, "guard", &master.id().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let guard = guard(master.id())?;
         let mut postfix = Self {
             port,
             guard,

@@ -4,6 +4,7 @@
 //! the issue goes to 20,000 readers instead of 300, and the mails per second are printed.
 
 mod exim;
+mod guard;
 mod opensmtpd;
 mod postfix;
 mod postfix_folder;

@@ -9,11 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Ends the process group `$1`, and everything that it has started, when standard input ends.
-const GUARD: &str = "read -r _
-    kill -TERM -$1
-    for _ in $(seq 100); do kill -0 -$1 || exit 0; sleep 0.1; done
-    kill -KILL -$1";
+use super::guard::guard;
 
 /// Where an MTA will run.
 pub(super) struct Place {
@@ -75,14 +71,7 @@ impl Place {
             .stderr(words)
             .spawn()
             .unwrap();
-        // what the terminal sends to this process's group does not reach it
-        let guard = Command::new("setsid")
-            .args(["sh", "-c", GUARD, "guard", &child.id().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let guard = guard(child.id()).unwrap();
         let listens = async {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
                 let ended = child.try_wait().unwrap();
