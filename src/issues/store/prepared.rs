@@ -36,7 +36,8 @@ const INSERT_VARIANT: &str =
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
      ON CONFLICT (issue_id, key) DO NOTHING";
 const COUNT_RECIPIENTS: &str = "UPDATE variants SET recipients = recipients + $2 WHERE id = $1";
-// One bind however many rows, and the rows drive: with a list of VALUES, SQLite may read all interests instead.
+// One bind however many rows, and the rows drive: with a list of VALUES, SQLite may read all interests instead. With
+// `json_each` each row would be written as text, to be read again for its fields.
 const INSERT_DELIVERIES_SQLITE: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
          recipient, domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, expires_at,
@@ -44,7 +45,7 @@ const INSERT_DELIVERIES_SQLITE: &str =
      SELECT unhex(value ->> 'id', '-'), $2, unhex(value ->> 'subscription', '-'), unhex(value ->> 'variant', '-'), $3,
          'digest', value ->> 'recipient', value ->> 'domain_key', value ->> 'given_from', 'pending', TRUE,
          0, 0, 0, 0, $4, $5, $4
-     FROM json_each($1) WHERE true
+     FROM jsonb_each($1) WHERE true
      ON CONFLICT (issue_id, subscription_id) DO NOTHING";
 const INSERT_DELIVERIES_POSTGRES: &str =
     "INSERT INTO deliveries (id, issue_id, subscription_id, variant_id, newsletter_id, kind,
@@ -59,7 +60,7 @@ const MOVE_SQLITE: &str = "UPDATE interests SET given_seq = r.given_to
      FROM (SELECT unhex(value ->> 'subscription', '-') AS subscription, unhex(value ->> 'topic_id', '-') AS topic,
              value ->> 'start_seq' AS began, value ->> 'cadence' AS rhythm, value ->> 'given_from' AS given_from,
              value ->> 'given_to' AS given_to
-         FROM json_each($1)) AS r
+         FROM jsonb_each($1)) AS r
      WHERE subscription_id = r.subscription AND topic_id = r.topic AND start_seq = r.began AND cadence = r.rhythm
        AND given_seq = r.given_from";
 const MOVE_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_to
@@ -70,7 +71,7 @@ const MOVE_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_to
 const PUT_BACK_SQLITE: &str = "UPDATE interests SET given_seq = r.given_from
      FROM (SELECT unhex(value ->> 'subscription', '-') AS subscription, unhex(value ->> 'topic_id', '-') AS topic,
              value ->> 'start_seq' AS began, value ->> 'given_from' AS given_from, value ->> 'given_to' AS given_to
-         FROM json_each($1)) AS r
+         FROM jsonb_each($1)) AS r
      WHERE subscription_id = r.subscription AND topic_id = r.topic AND start_seq = r.began AND given_seq = r.given_to";
 const PUT_BACK_POSTGRES: &str = "UPDATE interests SET given_seq = r.given_from
      FROM jsonb_to_recordset($1) AS r (subscription UUID, topic_id UUID, start_seq BIGINT, given_from BIGINT,
