@@ -9,8 +9,12 @@ use paperround::feeds::release::release_due;
 use paperround::id::SeededEntropy;
 use paperround::newsletters::add;
 use paperround::subscribers::confirm::{Confirmed, confirm};
+use paperround::subscribers::email_address::{AddressRules, EmailAddress};
 use paperround::subscribers::evidence::{Channel, Evidence};
-use paperround::token::ConfirmToken;
+use paperround::subscribers::explain::explain;
+use paperround::subscribers::unsubscribe::{Left, unsubscribe};
+
+use paperround::token::{ConfirmToken, ReaderToken};
 
 use crate::signup::suppress;
 use crate::support::{TestApp, db_test};
@@ -75,6 +79,27 @@ async fn with_a_new_pepper(app: &TestApp) -> Arc<App> {
     };
     Arc::new(App::open(app.config.clone(), world).await.unwrap())
 }
+
+db_test!(
+    a_record_of_consent_goes_on_across_a_new_pepper,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        site.stop().await;
+        let renewed = with_a_new_pepper(app).await;
+        let token = ReaderToken {
+            subscription: app.subscription(ADA).await,
+            issue: None,
+        };
+        let left = unsubscribe(&renewed, token, Evidence::of(Channel::OneClick)).await;
+        assert!(matches!(left, Ok(Left::Now(_))), "{left:?}");
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&renewed.db, &ada).await.unwrap().remove(0);
+        assert!(explained.consent_is_whole, "{:?}", explained.consent);
+        renewed.db.close().await;
+    }
+);
 
 db_test!(
     a_confirmation_lifts_what_a_bounce_left_whichever_pepper_hid_it_and_no_refusal,

@@ -195,7 +195,15 @@ fn a_row_of_refusals_is_broken_by_any_workers_success() {
         said: Said::Accepted,
     };
     success.count(&accepted, later);
-    assert_eq!(Tally::together(&[one, success]).run.refusals, 0);
+    let heard = [one.clone(), success.clone()];
+    assert_eq!(Tally::together(&heard).run.refusals, 0);
+    let next = Answer {
+        said: refused(Class::Hard),
+        ..accepted
+    };
+    one.count(&next, later + std::time::Duration::from_secs(1));
+    let run = Tally::together(&[one, success]).run;
+    assert_eq!(run.refusals, 0, "the row began before the success");
 }
 
 #[test]

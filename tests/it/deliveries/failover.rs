@@ -199,6 +199,23 @@ db_test!(
     }
 );
 
+db_test!(
+    a_message_that_a_relay_refuses_pauses_its_issue_and_does_not_go_over_the_next,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 3).await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let sender = press
+            .sender_along(&[("first", &first, None), ("second", &second, None)])
+            .await;
+        let refusal = Act::reply("554 5.6.0 no newsletters here");
+        first.script().always(Step::Data, refusal);
+        sender.run_until_idle().await;
+        let why = press.pause_reason(edition.issue).await;
+        assert!(why.is_some_and(|why| why.contains("no newsletters here")));
+        assert_eq!(second.accepted().len(), 0);
+    }
+);
+
 db_test!(each_relay_keeps_its_own_pace, async |app: &TestApp| {
     use paperround::smtp::allowance::Allowance;
     let (press, edition) = issue(app, 3).await;

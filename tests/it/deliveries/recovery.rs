@@ -172,8 +172,8 @@ fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
     Settlement::of_outcome(&ready.claimed, outcome, with)
 }
 
-/// The issue's one mail is marked, and longer on its way than its lease lasts.
-async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
+/// The issue's one mail, claimed by a new worker.
+async fn claim_one(press: &Press, edition: &Edition) -> Ready {
     let terms = Terms {
         owner: press.worker().await.id(),
         now: press.now(),
@@ -181,13 +181,27 @@ async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
         suspects: false,
     };
     let claimed = claim::digests(&press.db, edition.issue, terms).await;
-    let ready = claimed.unwrap().remove(0);
+    claimed.unwrap().remove(0)
+}
+
+/// The issue's one mail is marked, and longer on its way than its lease lasts.
+async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
+    let ready = claim_one(press, edition).await;
     let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
     ledger.mark(&ready, "scripted").await.unwrap();
     press
         .time
         .advance(leases().transmission + Duration::from_secs(1));
     (ledger, ready)
+}
+
+/// What is overdue is in doubt, and after its grace it is decided what becomes of it.
+async fn until_decided(press: &Press) {
+    for passed in [Duration::ZERO, leases().grace] {
+        press.time.advance(passed);
+        let swept = recover::sweep(&press.db, press.now(), &leases()).await;
+        swept.unwrap();
+    }
 }
 
 db_test!(
@@ -197,11 +211,7 @@ db_test!(
         let readers = press.readers(1).await;
         let edition = press.edition(&readers, "hold").await;
         let (ledger, ready) = overdue(&press, &edition).await;
-        for passed in [Duration::ZERO, leases().grace] {
-            press.time.advance(passed);
-            let swept = recover::sweep(&press.db, press.now(), &leases()).await;
-            swept.unwrap();
-        }
+        until_decided(&press).await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Held);
         ledger.settle(acknowledged(&press, &ready)).await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
@@ -224,6 +234,21 @@ db_test!(
         sender.run_until_idle().await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
         assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+db_test!(
+    a_late_acknowledgement_counts_where_the_row_is_claimed_anew_and_not_on_the_wire_yet,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let (ledger, late) = overdue(&press, &edition).await;
+        until_decided(&press).await;
+        let again = claim_one(&press, &edition).await;
+        assert!(again.claimed.attempt > late.claimed.attempt);
+        ledger.settle(acknowledged(&press, &late)).await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+        let marked = ledger.mark(&again, "scripted").await.unwrap();
+        assert_eq!(marked, Marked::No, "the reader has it");
     }
 );
 

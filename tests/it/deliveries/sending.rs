@@ -53,6 +53,25 @@ db_test!(
 );
 
 db_test!(
+    issues_that_are_sent_at_one_time_take_turns,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        for domain in ["first.example", "second.example"] {
+            let readers = press.readers_at(domain, 60).await;
+            press.edition(&readers, "resend").await;
+        }
+        let server = SmtpServer::start().await;
+        press.sender(&server).await.run_until_idle().await;
+        let accepted = server.accepted();
+        assert_eq!(accepted.len(), 120);
+        let is_second = |recipient: &str| recipient.ends_with("@second.example");
+        let of_the_second = accepted[..40].iter().map(|mail| is_second(&mail.recipient));
+        let of_the_second = of_the_second.filter(|is_second| *is_second).count();
+        assert!((1..40).contains(&of_the_second), "{of_the_second} of 40");
+    }
+);
+
+db_test!(
     a_deferred_row_waits_longer_each_time_and_is_sent_when_the_relay_takes_it,
     async |app: &TestApp| {
         let (press, edition, server) = one(app).await;

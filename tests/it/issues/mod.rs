@@ -1,5 +1,7 @@
 //! Composing, preparing and releasing, through the database of each engine.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
 use paperround::newsletters::slots;
 use paperround::newsletters::{Cadence, Cadences, Newsletter};
 use paperround::{read_db, write_db};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::support::TestApp;
 
@@ -46,6 +50,8 @@ const DELIVERIES: &str = "SELECT deliveries.subscription_id, deliveries.state, v
 const MESSAGE: &str = "SELECT message FROM variants WHERE id = $1";
 const GIVEN: &str =
     "SELECT given_seq FROM interests WHERE subscription_id = $1 ORDER BY topic_id, start_seq";
+
+const DAILY: &[Cadence] = &[Cadence::Daily];
 
 async fn newsletter(app: &App, max_cards: u32) -> Newsletter {
     let mut schedule = NewSchedule::usual(
@@ -184,6 +190,53 @@ async fn create(app: &App, new: NewIssue) -> Result<Created, ComposeError> {
     app.db
         .write(move |tx| Box::pin(async move { compose::create(tx, &ids, &new, now).await }))
         .await
+}
+
+/// Makes an issue and freezes it; nobody is prepared yet.
+async fn frozen(app: &TestApp, newsletter: &Newsletter) -> IssueId {
+    let new = new_issue(newsletter, DAILY, app.now());
+    let Created::Issue(id) = create(app, new).await.unwrap() else {
+        panic!("there is something to send");
+    };
+    let now = app.now();
+    app.db
+        .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
+        .await
+        .unwrap();
+    id
+}
+
+/// Runs `work` while another write, which does `sql` with `subscription`, is open: it must wait for that one's end.
+async fn against<T>(
+    app: &TestApp,
+    sql: &'static str,
+    subscription: SubscriptionId,
+    work: impl Future<Output = T>,
+) -> T {
+    let ((has_begun, begun), (may_end, end)) = (oneshot::channel(), oneshot::channel::<()>());
+    let db = app.db.clone();
+    let other = tokio::spawn(async move {
+        db.write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(sql)
+                    .bind(subscription)
+                    .execute(conn)
+                    .await
+                    .map(drop))?;
+                has_begun.send(()).unwrap();
+                end.await.unwrap();
+                Ok(())
+            })
+        })
+        .await
+    });
+    begun.await.unwrap();
+    let mut work = pin!(work);
+    let early = timeout(Duration::from_millis(300), &mut work).await;
+    assert!(early.is_err(), "it cannot write before the other has ended");
+    may_end.send(()).unwrap();
+    other.await.unwrap().unwrap();
+    work.await
 }
 
 /// Makes the issue and takes it as far as it goes.

@@ -1,11 +1,7 @@
 //! Slots, chunks, crashes, drafts, refusals, the dry run.
 
-use std::pin::pin;
-
 use paperround::deliveries::recover;
 use paperround::newsletters::slots::Outcome;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::*;
 use crate::support::db_test;
@@ -266,8 +262,9 @@ db_test!(
         )
         .await;
         // a short wait costs nothing worth a new time for everybody
-        let (short, long) = (Duration::from_mins(50), Duration::from_hours(24 * 9));
-        for (number, wait) in [(1, short), (2, long)] {
+        let short = Duration::from_mins(50);
+        let waits = [short, Duration::from_mins(70), Duration::from_hours(24 * 9)];
+        for (number, wait) in (1..).zip(waits) {
             publish(app, &newsletter, vec![posted(number, &[])]).await;
             let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
             new.release_when_prepared = false;
@@ -291,10 +288,25 @@ db_test!(
                 .fetch_one(conn)
                 .await)
             .unwrap();
-            let begins_at = if wait == long { app.now() } else { queued_at };
+            let begins_at = if wait == short { queued_at } else { app.now() };
             assert_eq!(expires.since(begins_at), Duration::from_hours(48));
             settle_all(app, draft.id).await;
         }
+    }
+);
+
+db_test!(
+    an_article_that_comes_out_while_an_issue_is_prepared_waits_for_the_next,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let id = frozen(app, &newsletter).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        assert_eq!(issue(app, id).await.queued, 1);
+        assert_eq!(given(app, ada).await, [1]);
     }
 );
 
@@ -305,44 +317,11 @@ db_test!(
         let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
         let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
         publish(app, &newsletter, vec![posted(1, &[])]).await;
-        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
-        let Created::Issue(id) = create(app, new).await.unwrap() else {
-            panic!("there is something to send");
-        };
-        let now = app.now();
-        app.db
-            .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
-            .await
-            .unwrap();
+        let id = frozen(app, &newsletter).await;
 
-        let ((has_begun, begun), (may_end, end)) = (oneshot::channel(), oneshot::channel::<()>());
-        let db = app.db.clone();
-        let choice = tokio::spawn(async move {
-            db.write::<_, sqlx::Error, _>(move |tx| {
-                Box::pin(async move {
-                    write_db!(tx, |conn| sqlx::query(WEEKLY_NOW)
-                        .bind(ada)
-                        .execute(conn)
-                        .await
-                        .map(drop))?;
-                    has_begun.send(()).unwrap();
-                    end.await.unwrap();
-                    Ok(())
-                })
-            })
-            .await
-        });
-        begun.await.unwrap();
         let renderer = Arc::new(Renderer::of(app));
-        let mut step = pin!(prepare::step(app, &renderer, id, 10));
-        let early = timeout(Duration::from_millis(300), &mut step).await;
-        assert!(
-            early.is_err(),
-            "it cannot write before the choice is stored"
-        );
-        may_end.send(()).unwrap();
-        choice.await.unwrap().unwrap();
-        let Step::Chunk(counts) = step.await.unwrap() else {
+        let step = prepare::step(app, &renderer, id, 10);
+        let Ok(Step::Chunk(counts)) = against(app, WEEKLY_NOW, ada, step).await else {
             panic!("a chunk is done");
         };
         assert_eq!((counts.queued, counts.excluded), (0, 1));

@@ -6,7 +6,8 @@ use crate::support::db_test;
 use paperround::deliveries::{State, operate};
 use paperround::issues::prepare::PrepareError;
 
-const DAILY: &[Cadence] = &[Cadence::Daily];
+const CLAIMED: &str =
+    "UPDATE deliveries SET state = 'claimed', owner = id WHERE subscription_id = $1";
 
 /// A newsletter with one topic, `all`, and as many daily readers.
 async fn world(app: &TestApp, count: usize) -> (Newsletter, Vec<SubscriptionId>) {
@@ -18,20 +19,6 @@ async fn world(app: &TestApp, count: usize) -> (Newsletter, Vec<SubscriptionId>)
         readers.push(reader(app, &newsletter, &email, &[(all, Cadence::Daily)], None).await);
     }
     (newsletter, readers)
-}
-
-/// Makes an issue and freezes it; nobody is prepared yet.
-async fn frozen(app: &TestApp, newsletter: &Newsletter) -> IssueId {
-    let new = new_issue(newsletter, DAILY, app.now());
-    let Created::Issue(id) = create(app, new).await.unwrap() else {
-        panic!("there is something to send");
-    };
-    let now = app.now();
-    app.db
-        .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
-        .await
-        .unwrap();
-    id
 }
 
 /// Takes everything as far as it goes.
@@ -87,6 +74,24 @@ db_test!(
         for reader in readers {
             assert_eq!(given(app, reader).await, [2]);
         }
+    }
+);
+
+db_test!(
+    a_mail_that_is_claimed_while_the_next_issue_takes_over_goes_out_alone,
+    async |app: &TestApp| {
+        let (newsletter, readers) = world(app, 1).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        let renderer = Arc::new(Renderer::of(app));
+        let step = prepare::step(app, &renderer, second, 10);
+        let step = against(app, CLAIMED, readers[0], step).await;
+        assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
+        assert_eq!(deliveries(app, first.id).await[0].1, "claimed");
+        assert_eq!(deliveries(app, second).await, []);
+        assert_eq!(given(app, readers[0]).await, [1], "the other comes later");
     }
 );
 

@@ -2,8 +2,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{DATABASE, Scene};
-use crate::support::{Engine, Program, TestApp};
+use crate::support::{Engine, Program, Stopped, TestApp};
 
+/// As an operator adds it to the secrets.
+const NEW_KEY: &str = "
+[[keys]]
+id = \"k2\"
+secret = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"
+";
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
 
@@ -147,6 +153,25 @@ async fn a_backup_starts_an_empty_machine_with_the_same_keys() {
         ["subscription ada@example.org world unsubscribed one_click"],
         "links in mails that were sent work on"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_added_since_the_backup_outlasts_its_restore() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.tar");
+    let name = backup.to_str().unwrap();
+    let program = scene.program();
+    program.run(&["backup", name]).expect(0);
+    let path = scene.app.config.secrets_file();
+    let keys = fs::read_to_string(&path).unwrap() + NEW_KEY;
+    let restore = |_: &Stopped| {
+        fs::write(&path, &keys).unwrap();
+        program.run(&["restore", name, "--yes"]).expect(0);
+    };
+    let scene = scene.restart(restore).await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), keys);
+    scene.app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

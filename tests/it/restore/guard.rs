@@ -80,6 +80,22 @@ async fn the_same_folder_started_twenty_times_is_never_paused_and_its_copy_is() 
     assert!(!original.is_paused().await, "the original");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_an_operator_had_paused_is_known_as_a_copy() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    scene.program().run(&["pause"]).expect(0);
+    let scene = scene.keep("copy").await;
+    scene.program().run(&["resume", "--no-input"]).expect(0);
+    scene.article("first").await;
+    scene.work().await;
+    let scene = scene.put_back("copy").await;
+    scene.work().await;
+    let refused = scene.program().run(&["resume", "--no-input"]).expect(4);
+    assert!(refused.err.contains("restored from a copy"), "{refused:?}");
+    assert!(scene.is_paused().await);
+}
+
 async fn epoch(scene: &Scene) -> i64 {
     let mark = instance::mark(&scene.app.db).await.unwrap();
     mark.expect("it has begun").epoch
