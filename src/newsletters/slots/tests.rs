@@ -162,6 +162,13 @@ fn an_immediate_schedule_joins_what_is_due_anyway() {
     let plan = planned(schedules, waiting, "2027-01-01T07:00:03Z");
     assert_eq!(plan.due.len(), 1);
     assert_eq!(cadences(&plan.due[0]), "immediate and daily");
+
+    let mut other = schedule(3, Cadence::Daily, "all", "07:00");
+    other.newsletter_id = NewsletterId(Uuid::from_u128(2));
+    let schedules = vec![schedule(1, Cadence::Immediate, "all", "00:00"), other];
+    let plan = planned(schedules, waiting, "2027-01-01T07:00:03Z");
+    let alone: Vec<_> = plan.due.iter().map(cadences).collect();
+    assert_eq!(alone, ["daily", "immediate"], "of two newsletters");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State};
 
-use super::senders::leases;
+use super::senders::{To, leases};
 use super::{Edition, Press, Reader};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
@@ -69,6 +69,32 @@ db_test!(
         assert_eq!(ledger(&press).mark(&ready, "x").await.unwrap(), Marked::No);
         assert_eq!(press.state(edition.deliveries[0]).await, State::Skipped);
         nothing_more_leaves(&press, &SmtpServer::start().await).await;
+    }
+);
+
+db_test!(
+    leaving_at_the_mark_leaves_the_mail_behind_it_to_go_on,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let go_on = Act::reply("354 go on").delayed(Duration::from_millis(400));
+        server.script().once(Step::Data, go_on);
+        let to = To {
+            max_connections: 1,
+            ..To::port(server.port())
+        };
+        let sender = press.sender_to(to).await;
+        tokio::join!(sender.run_until_idle(), async {
+            while press.delivery(edition.deliveries[1]).await.state != State::Claimed {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            press.subscription_ends(&readers[0]).await;
+        });
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Skipped);
+        assert_eq!(press.state(edition.deliveries[1]).await, State::Sent);
+        assert_eq!(server.accepted().len(), 1);
     }
 );
 

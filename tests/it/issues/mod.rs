@@ -35,6 +35,8 @@ mod ledger;
 mod preparing;
 /// What an issue takes over from older ones.
 mod superseding;
+/// For whom an issue is made, and what it has for them.
+mod whom;
 
 const SUBSCRIBER: &str =
     "INSERT INTO subscribers (id, email, email_key, created_at) VALUES ($1, $2, $2, $3)";

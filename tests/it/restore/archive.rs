@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::{DATABASE, Scene};
 use crate::support::{Engine, Program, Stopped, TestApp};
@@ -13,7 +14,7 @@ secret = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
 
-fn files_in(folder: &std::path::Path) -> Vec<String> {
+fn files_in(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -33,11 +34,11 @@ async fn restored_by_command(engine: Engine) {
     assert!(run.err.contains("database, keys and journal"), "{run:?}");
     let mode = fs::metadata(&backup).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(!files_in(scene.app.folder()).iter().any(|name| {
-        std::path::Path::new(name)
-            .extension()
-            .is_some_and(|end| end == "new")
-    }));
+    assert!(
+        !files_in(scene.app.folder())
+            .iter()
+            .any(|name| Path::new(name).extension().is_some_and(|end| end == "new"))
+    );
     let again = program.run(&["backup", &name]).expect(1);
     assert!(again.err.contains("is there already"), "{again:?}");
 
@@ -174,6 +175,18 @@ async fn a_key_that_was_added_since_the_backup_outlasts_its_restore() {
     scene.app.finish().await;
 }
 
+/// The archive without one of its members.
+fn without(archive: &[u8], name: &str) -> Vec<u8> {
+    let mut less = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().unwrap() != Path::new(name) {
+            less.append(&entry.header().clone(), entry).unwrap();
+        }
+    }
+    less.into_inner().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed() {
     let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
@@ -213,6 +226,8 @@ async fn a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed() {
         fs::write(path("cut.tar"), &bytes[..bytes.len() * share / 10]).unwrap();
         check("cut.tar", "no whole backup");
     }
+    fs::write(path("lacking.tar"), without(&bytes, "secrets.toml")).unwrap();
+    check("lacking.tar", "secrets.toml is missing");
     fs::write(path("other.tar"), "something else").unwrap();
     check("other.tar", "no whole backup");
     check("newer.tar", "used by a newer release");

@@ -374,6 +374,7 @@ async fn s15_a_recipient_who_needs_smtputf8_fails_alone_where_it_is_missing() {
     let mut connection = connect(&server).await;
     let (verdict, _) = end(&mut connection, "one", "jos\u{e9}@example.org", 100).await;
     assert_eq!(verdict, Verdict::Sent);
+    assert_eq!(server.accepted().len(), 1);
 }
 
 #[tokio::test]

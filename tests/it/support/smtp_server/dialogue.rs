@@ -33,6 +33,8 @@ struct Dialogue<'a> {
     encrypted: bool,
     logged_in: bool,
     sender: Option<String>,
+    /// Whether its MAIL said SMTPUTF8.
+    is_utf8: bool,
     recipient: Option<String>,
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn run(socket: TcpStream, shared: &Shared) -> io::Result<()> {
         encrypted,
         logged_in: false,
         sender: None,
+        is_utf8: false,
         recipient: None,
     };
     dialogue.answer(Step::Banner, "220 scripted ready").await?;
@@ -181,8 +184,12 @@ impl Dialogue<'_> {
             Some(_) => "250 2.1.0 ok",
             None => self.out_of_order("MAIL without an address"),
         };
-        if self.answer(Step::Mail, reply).await? == 250 {
-            self.sender = address.map(|(address, _)| address.to_owned());
+        if self.answer(Step::Mail, reply).await? == 250
+            && let Some((address, parameters)) = address
+        {
+            self.sender = Some(address.to_owned());
+            self.is_utf8 = parameters.split(' ').any(|one| one == "SMTPUTF8");
+            self.check_letters(address);
         }
         Ok(())
     }
@@ -202,10 +209,18 @@ impl Dialogue<'_> {
         if self.sender.is_none() {
             return self.write(format!("{reply}\r\n").as_bytes()).await;
         }
+        self.check_letters(address);
         if self.answer_to(Step::Rcpt, Some(address), reply).await? / 10 == 25 {
             self.recipient = Some(address.to_owned());
         }
         Ok(())
+    }
+
+    /// RFC 6531, section 3.4: an address beyond ASCII stands only behind a MAIL that says SMTPUTF8.
+    fn check_letters(&self, address: &str) {
+        if !address.is_ascii() && !self.is_utf8 {
+            self.violation(format!("{address} without SMTPUTF8"));
+        }
     }
 
     async fn data(&mut self) -> io::Result<()> {
