@@ -145,35 +145,6 @@ db_test!(
 );
 
 db_test!(
-    what_is_in_doubt_does_not_go_along_with_others_over_another_relay,
-    async |app: &TestApp| {
-        let press = Press::new(app).await;
-        let many = press.readers_at("many.example", 60).await;
-        let many = press.edition(&many, "resend").await;
-        press.pause(many.issue).await;
-        let one = press.readers(1).await;
-        let one = press.edition(&one, "resend").await;
-        let (first, second, sender) = in_doubt_at_the_second(&press, &one).await;
-        press.time.advance(leases().grace / 2);
-        let warm = press.readers_at("warm.example", 6).await;
-        press.edition(&warm, "resend").await;
-        sender.run_until_idle().await;
-        assert!(!first.accepted().is_empty(), "the first has its turn back");
-
-        press.time.advance(leases().grace);
-        press.resume(many.issue).await;
-        sender.run_until_idle().await;
-        let copies = |server: &SmtpServer| {
-            let accepted = server.accepted().into_iter();
-            let to_the_one = accepted.filter(|mail| mail.recipient == "reader0@example.org");
-            to_the_one.count()
-        };
-        assert_eq!((copies(&first), copies(&second)), (0, 2));
-        assert_eq!(sent(&press, &many).await, 60);
-    }
-);
-
-db_test!(
     what_is_in_doubt_goes_elsewhere_where_the_relay_that_may_have_it_refuses_its_sender,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 1).await;
