@@ -59,8 +59,9 @@ macro_rules! db_test {
 }
 pub(crate) use db_test;
 
-/// A test takes seconds: one that takes so long, on a machine however busy, hangs. The long run takes hours.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// A test takes seconds, a few take minutes: one that takes so long, on a machine however busy, hangs. The long run takes
+/// hours.
+const PATIENCE: Duration = Duration::from_mins(20);
 
 /// Starts an app on `engine`, runs `body` and looks after it: see [`TestApp::finish`].
 pub(crate) async fn run(
