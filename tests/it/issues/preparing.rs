@@ -82,16 +82,7 @@ db_test!(
             reader(app, &newsletter, &email, &[(topic, Cadence::Daily)], None).await;
         }
         publish(app, &newsletter, vec![posted(1, &[]), posted(2, &["asia"])]).await;
-        let new = new_issue(&newsletter, &[Cadence::Daily], app.now());
-        let Created::Issue(id) = create(app, new).await.unwrap() else {
-            panic!("there is something to send");
-        };
-        let now = app.now();
-        app.db
-            .write(move |tx| Box::pin(async move { compose::freeze(tx, id, now).await }))
-            .await
-            .unwrap();
-
+        let id = frozen(app, &newsletter).await;
         let mut first_bytes = None;
         for crash in 0..200 {
             // each time a new process, which dies after some awaits
