@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use paperround::deliveries::claim::{self, Ready, Terms};
+use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State};
 
@@ -15,20 +15,6 @@ async fn one(app: &TestApp) -> (Press, Reader, Edition) {
     let reader = press.reader("ada@example.org").await;
     let edition = press.edition(std::slice::from_ref(&reader), "resend").await;
     (press, reader, edition)
-}
-
-async fn claim_it(press: &Press, edition: &Edition) -> Ready {
-    let worker = press.worker().await;
-    let terms = Terms {
-        owner: worker.id(),
-        now: press.now(),
-        limit: 10,
-        suspects: false,
-    };
-    claim::digests(&press.db, edition.issue, terms)
-        .await
-        .unwrap()
-        .remove(0)
 }
 
 fn ledger(press: &Press) -> Ledger {
@@ -65,7 +51,7 @@ db_test!(
     leaving_between_claim_and_mark_stops_the_mark,
     async |app: &TestApp| {
         let (press, reader, edition) = one(app).await;
-        let ready = claim_it(&press, &edition).await;
+        let ready = press.claim_one(&edition).await;
         press.unsubscribe(&reader).await;
         assert_eq!(ledger(&press).mark(&ready, "x").await.unwrap(), Marked::No);
         assert_eq!(press.state(edition.deliveries[0]).await, State::Skipped);
@@ -116,7 +102,7 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(2).await;
         let edition = press.edition(&readers[..1], "resend").await;
-        let ready = claim_it(&press, &edition).await;
+        let ready = press.claim_one(&edition).await;
         press.subscription_ends(&readers[0]).await;
         assert_eq!(ledger(&press).mark(&ready, "x").await.unwrap(), Marked::No);
         let edition = press.edition(&readers[1..], "resend").await;

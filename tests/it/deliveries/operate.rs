@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::decide::{self, HeldDecision, Refusal};
 use paperround::deliveries::operate;
 use paperround::deliveries::writer::{Ledger, Marked};
@@ -51,17 +50,7 @@ db_test!(a_pause_acts_at_the_next_mark, async |app: &TestApp| {
     let press = Press::new(app).await;
     let readers = press.readers(1).await;
     let edition = press.edition(&readers, "resend").await;
-    let worker = press.worker().await;
-    let terms = Terms {
-        owner: worker.id(),
-        now: press.now(),
-        limit: 10,
-        suspects: false,
-    };
-    let ready = claim::digests(&press.db, edition.issue, terms)
-        .await
-        .unwrap()
-        .remove(0);
+    let ready = press.claim_one(&edition).await;
     press.pause(edition.issue).await;
     let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
     assert_eq!(ledger.mark(&ready, "x").await.unwrap(), Marked::No);
@@ -74,16 +63,10 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(1).await;
         let edition = press.edition(&readers, "resend").await;
-        let terms = Terms {
-            owner: press.worker().await.id(),
-            now: press.now(),
-            limit: 10,
-            suspects: false,
-        };
-        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let ready = press.claim_one(&edition).await;
         press.pause_sending().await;
         let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
-        let marked = ledger.mark(&claimed.unwrap()[0], "x").await.unwrap();
+        let marked = ledger.mark(&ready, "x").await.unwrap();
         assert_eq!(marked, Marked::No);
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
     }

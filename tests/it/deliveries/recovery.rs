@@ -172,21 +172,9 @@ fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
     Settlement::of_outcome(&ready.claimed, outcome, with)
 }
 
-/// The issue's one mail, claimed by a new worker.
-async fn claim_one(press: &Press, edition: &Edition) -> Ready {
-    let terms = Terms {
-        owner: press.worker().await.id(),
-        now: press.now(),
-        limit: 10,
-        suspects: false,
-    };
-    let claimed = claim::digests(&press.db, edition.issue, terms).await;
-    claimed.unwrap().remove(0)
-}
-
 /// The issue's one mail is marked, and longer on its way than its lease lasts.
 async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
-    let ready = claim_one(press, edition).await;
+    let ready = press.claim_one(edition).await;
     let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
     ledger.mark(&ready, "scripted").await.unwrap();
     press
@@ -243,7 +231,7 @@ db_test!(
         let (press, edition, _server) = one(app).await;
         let (ledger, late) = overdue(&press, &edition).await;
         until_decided(&press).await;
-        let again = claim_one(&press, &edition).await;
+        let again = press.claim_one(&edition).await;
         assert!(again.claimed.attempt > late.claimed.attempt);
         ledger.settle(acknowledged(&press, &late)).await;
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);

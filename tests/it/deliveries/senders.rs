@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use paperround::clock::Clock;
 use paperround::config::{InDoubt, RelayTls};
+use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::worker::Worker;
 use paperround::deliveries::{LeaseClock, Leases};
 use paperround::smtp::allowance::Allowance;
@@ -17,7 +18,7 @@ use paperround::smtp::route::{Route, Stop};
 use paperround::worker::sender::{Pace, Parts, Sender};
 use paperround::worker::signing::SigningMailroom;
 
-use super::Press;
+use super::{Edition, Press};
 use crate::support::smtp_server::SmtpServer;
 
 impl Press {
@@ -43,6 +44,18 @@ impl Press {
         )
         .await
         .unwrap()
+    }
+
+    /// The issue's next mail, claimed by a new worker.
+    pub(crate) async fn claim_one(&self, edition: &Edition) -> Ready {
+        let terms = Terms {
+            owner: self.worker().await.id(),
+            now: self.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::digests(&self.db, edition.issue, terms).await;
+        claimed.unwrap().remove(0)
     }
 
     /// A sender to `server`, of a new worker.
