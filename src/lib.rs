@@ -39,7 +39,7 @@
 //! 4. Feeds whose next poll has come: [`feeds::refresh::refresh`].
 //! 5. Articles whose cool-off is over get their numbers: [`feeds::release::release_due`].
 //! 6. Schedules whose slot has come make one issue: [`issues::compose::create_due`].
-//! 7. Readers are walked in chunks: [`issues::prepare::step`]; what each is due says [`issues::due::due`].
+//! 7. Readers are walked in chunks: [`issues::prepare`]; what each is due says [`issues::due::due`].
 //! 8. Envelope, mark, message, outcome: [`deliveries::send`].
 //! 9. Leaving, in one transaction: [`subscribers::unsubscribe::unsubscribe`].
 //! 10. "Why did this reader (not) get this?": [`subscribers::explain::explain`].

@@ -12,7 +12,7 @@ use crate::id::{DeliveryId, IssueId, NewsletterId, SignupId, SubscriptionId, Top
 ///
 /// As JSON it is what `issues::due::Move` writes beside a delivery: that one says where to as well, which the issue's
 /// cutoff says here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct GivenFrom {
     /// The interest's topic.
     pub topic_id: TopicId,

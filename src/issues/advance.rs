@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::compose::{self, ComposeError, Frozen};
-use super::prepare::{self, PrepareError, Step};
+use super::prepare::{self, Preparation, PrepareError, Step};
 use super::release::{self, Released};
 use super::render::Renderer;
 use super::{Issue, IssueState, store};
@@ -60,8 +60,9 @@ async fn freeze(app: &App, issue: &Issue) -> bool {
 /// Prepares to the end and releases. How many steps were done.
 async fn prepare(app: &App, renderer: &Arc<Renderer>, id: IssueId) -> usize {
     let mut steps = 0;
+    let mut preparation = Preparation::new(app, renderer, id, prepare::CHUNK);
     loop {
-        match prepare::step(app, renderer, id, prepare::CHUNK).await {
+        match preparation.step().await {
             Ok(Step::Chunk(_)) => steps += 1,
             Ok(Step::Prepared | Step::Nothing) => break,
             Ok(Step::Elsewhere) => return steps,

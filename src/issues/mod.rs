@@ -3,7 +3,7 @@
 //! ```text
 //! compose::create   scheduled   one issue for all that is due at one instant
 //! compose::freeze   preparing   the cutoff and a decision for each article are fixed
-//! prepare::step     preparing   readers in chunks: what each is due, variants, deliveries, interests moved
+//! prepare           preparing   readers in chunks: what each is due, variants, deliveries, interests moved
 //! release           sending     the set of deliveries is closed; from now on they may be claimed
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod compose;
 pub mod copy;
 pub mod due;
 pub mod manual;
+mod page;
 pub mod prepare;
 pub mod preview;
 pub mod reference;

@@ -1,4 +1,5 @@
-//! Preparing: readers in chunks; variants, deliveries and moved interests of a chunk are one transaction.
+//! Preparing: readers in chunks; variants, deliveries and moved interests of a chunk are one transaction. The next
+//! readers are read while it is written.
 //!
 //! A crash resumes behind the last chunk. The walk is recomputed from the database, variants that are there are taken
 //! as they are, and a reader whose interests changed between reading and writing is read again with their chunk.
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::due::Reach;
+use super::page::Page;
 use super::render::{Renderer, Variant, VariantError};
 use super::store::prepared::{ChunkCounts, InterestMove, NewDelivery};
 use super::walk::{Contents, MailKey, Plan, Reader};
@@ -29,7 +31,7 @@ const ATTEMPTS: usize = 10;
 /// More variants than this are worth a word to the operator.
 const MANY_VARIANTS: usize = 1000;
 
-/// What [`step`] did.
+/// What [`Preparation::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// One more chunk is done.
@@ -56,28 +58,69 @@ pub enum PrepareError {
     Db(#[from] sqlx::Error),
 }
 
-/// Prepares the next chunk of at most `chunk` readers, or finishes the walk.
-pub async fn step(
-    app: &App,
-    renderer: &Arc<Renderer>,
+/// The preparation of an issue, as one process makes it.
+pub struct Preparation<'a> {
+    app: &'a App,
+    renderer: &'a Arc<Renderer>,
     issue: IssueId,
     chunk: usize,
-) -> Result<Step, PrepareError> {
-    for _ in 0..ATTEMPTS {
-        let Some(job) = Job::load(app, renderer, issue).await? else {
-            return Ok(Step::Nothing);
-        };
-        match job.chunk(app, chunk).await {
-            Ok(done) => return Ok(done),
-            Err(ChunkError::Changed) => {
-                tracing::debug!(issue.id = %issue, "A reader of issue {issue} changed; its chunk is read again");
-            }
-            Err(ChunkError::Behind) => return Ok(Step::Elsewhere),
-            Err(ChunkError::Variant(error)) => return Err(error.into()),
-            Err(ChunkError::Db(error)) => return Err(error.into()),
+    /// Read while the last chunk was written.
+    ahead: Option<Page>,
+}
+
+impl<'a> Preparation<'a> {
+    /// The preparation of `issue`, from where it stands, in chunks of at most `chunk` readers.
+    pub fn new(app: &'a App, renderer: &'a Arc<Renderer>, issue: IssueId, chunk: usize) -> Self {
+        Self {
+            app,
+            renderer,
+            issue,
+            chunk,
+            ahead: None,
         }
     }
-    Err(PrepareError::Contended)
+
+    /// Prepares the next chunk, or finishes the walk.
+    pub async fn step(&mut self) -> Result<Step, PrepareError> {
+        let id = self.issue;
+        for _ in 0..ATTEMPTS {
+            let Some(job) = Job::load(self.app, self.renderer, id).await? else {
+                return Ok(Step::Nothing);
+            };
+            match self.next(&job).await {
+                Ok(done) => return Ok(done),
+                Err(ChunkError::Changed) => {
+                    tracing::debug!(issue.id = %id, "A reader of issue {id} changed; its chunk is read again");
+                }
+                Err(ChunkError::Behind) => return Ok(Step::Elsewhere),
+                Err(ChunkError::Variant(error)) => return Err(error.into()),
+                Err(ChunkError::Db(error)) => return Err(error.into()),
+            }
+        }
+        Err(PrepareError::Contended)
+    }
+
+    async fn next(&mut self, job: &Job) -> Result<Step, ChunkError> {
+        let (app, now) = (self.app, self.app.clock.now());
+        let after = beginning(job.issue.prepared_to);
+        let ahead = self.ahead.take().filter(|page| page.after == after);
+        let page = match ahead {
+            Some(page) => page,
+            None => Page::read(&app.db, &job.issue, after, self.chunk).await?,
+        };
+        let Some(last) = page.last() else {
+            return job.finish(app, now).await;
+        };
+        let batch = job.batch(app, page, now).await?;
+        let (done, ahead) = tokio::join!(
+            job.write(app, batch, last, now),
+            Page::read(&app.db, &job.issue, last, self.chunk)
+        );
+        let done = done?;
+        // where it failed, the next step reads again, and says so
+        self.ahead = ahead.ok().filter(Page::keeps);
+        Ok(done)
+    }
 }
 
 /// An issue in preparation, with what its chunks share.
@@ -117,30 +160,15 @@ impl Job {
         }))
     }
 
-    /// One chunk.
-    async fn chunk(&self, app: &App, chunk: usize) -> Result<Step, ChunkError> {
-        let (issue, now) = (&self.issue, app.clock.now());
-        let after = issue
-            .prepared_to
-            .unwrap_or(SubscriptionId(uuid::Uuid::nil()));
-        let limit = i64::try_from(chunk).unwrap_or(i64::MAX);
-        let newsletter = issue.newsletter_id;
-        let mut readers = store::readers::page(&app.db, newsletter, after, limit).await?;
-        let Some(last) = readers.last().map(|reader| reader.subscription) else {
-            return self.finish(app, now).await;
-        };
-        store::readers::with_interests(&app.db, newsletter, &mut readers).await?;
-        let older = unsent::look(&app.db, issue, &mut readers).await?;
+    /// What these readers get, rendered and ready to be written.
+    async fn batch(&self, app: &App, page: Page, now: Timestamp) -> Result<Batch, ChunkError> {
+        let issue = &self.issue;
+        let (mut readers, older) = page.decide(issue);
         if !unsent::take_over(app, issue, &mut readers, older, now).await? {
             return Err(ChunkError::Behind);
         }
-
-        let plan = self.contents.plan(
-            &readers,
-            &self.newsletter.locale,
-            self.renderer.texts(),
-            now,
-        );
+        let (locale, texts) = (&self.newsletter.locale, self.renderer.texts());
+        let plan = self.contents.plan(&readers, locale, texts, now);
         let known = self.known_variants(app, &plan).await?;
         let missing: Vec<MailKey> = plan
             .mails
@@ -149,8 +177,7 @@ impl Job {
             .cloned()
             .collect();
         let rendered = self.render(missing).await?;
-        let batch = Batch::new(&plan, known, rendered, &app.ids);
-        self.write(app, batch, last, now).await
+        Ok(Batch::new(&plan, known, rendered, &app.ids))
     }
 
     /// Ends the walk.
@@ -351,6 +378,16 @@ impl Batch {
         if store::prepared::move_interests(tx, &moves).await? != moves.len() as u64 {
             return Err(ChunkError::Changed);
         }
+        // After the moves, which wait for an operator who lets an older mail wait again, as that waits for them: its
+        // articles must not come twice.
+        let range = (beginning(from), last);
+        let unsent = store::prepared::unsent_readers(tx, newsletter, issue, range).await?;
+        if moves
+            .iter()
+            .any(|moved| unsent.contains(&moved.subscription))
+        {
+            return Err(ChunkError::Changed);
+        }
         let inserted = store::prepared::insert_deliveries(
             tx,
             issue,
@@ -368,6 +405,11 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// Whom the next chunk follows.
+fn beginning(prepared_to: Option<SubscriptionId>) -> SubscriptionId {
+    prepared_to.unwrap_or(SubscriptionId(uuid::Uuid::nil()))
 }
 
 /// The address for the wire and its domain. One that was stored and cannot be read is held when it is sent, not here.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::article::IssueArticle;
 use super::compose::{self, NewIssue};
+use super::page::Page;
 use super::render::{Renderer, Variant, VariantError};
 use super::walk::{Contents, MailKey};
 use super::{Issue, IssueState, store, unsent};
@@ -15,7 +16,7 @@ use crate::newsletters::Newsletter;
 use crate::token::READER_TOKEN_CHARS;
 
 /// Readers read at a time.
-const CHUNK: i64 = 5000;
+const CHUNK: usize = 5000;
 
 /// What the next issue would be.
 #[derive(Clone, Debug)]
@@ -116,12 +117,11 @@ async fn walk(
     let (mut nothing_for, mut paused, mut waiting) = (0, 0, 0);
     let mut after = SubscriptionId(uuid::Uuid::nil());
     loop {
-        let mut readers = store::readers::page(&app.db, newsletter.id, after, CHUNK).await?;
-        let Some(last) = readers.last().map(|reader| reader.subscription) else {
+        let page = Page::read(&app.db, issue, after, CHUNK).await?;
+        let Some(last) = page.last() else {
             break;
         };
-        store::readers::with_interests(&app.db, newsletter.id, &mut readers).await?;
-        let older = unsent::look(&app.db, issue, &mut readers).await?;
+        let (mut readers, older) = page.decide(issue);
         unsent::imagine(&mut readers, &older);
         let plan = contents.plan(&readers, &newsletter.locale, renderer.texts(), now);
         nothing_for += plan.silent.len();

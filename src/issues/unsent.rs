@@ -45,45 +45,48 @@ impl Unsent {
     }
 }
 
-/// The mails of one older issue that are to be taken over.
-pub(in crate::issues) struct TakenOver {
+/// The mails of one older issue that have not come to their end.
+pub(in crate::issues) struct Older {
     issue: IssueId,
     state: IssueState,
     mails: Vec<Unsent>,
 }
 
-/// Looks at what older issues have not sent to these readers, who have their interests: says who waits, and gives
-/// what is to be taken over. Changes nothing.
-pub(in crate::issues) async fn look(
+/// What issues before `issue` have not sent to the readers from `first` to `last`.
+///
+/// To be read before the interests of these readers. What is given up afterwards is among it, and so is known to its
+/// reader; what was given up before has been put back already where the interests are read.
+pub(in crate::issues) async fn read(
     db: &Db,
     issue: &Issue,
-    readers: &mut [Reader],
-) -> sqlx::Result<Vec<TakenOver>> {
-    let (Some(first), Some(last)) = (readers.first(), readers.last()) else {
-        return Ok(Vec::new());
-    };
-    let range = (first.subscription, last.subscription);
-    let mut taken_over = Vec::new();
-    for (older, state) in prepared::unsent_issues(db, issue.newsletter_id, issue.id).await? {
-        let mut mails = Vec::new();
-        for mail in prepared::unsent(db, older, range).await? {
-            let Some(reader) = reader_of(readers, mail.subscription) else {
-                continue;
-            };
-            if mail.is_taken_over(state, issue.cadences.0, reader) {
-                mails.push(mail);
-            } else {
-                reader.waits = true;
-            }
-        }
-        taken_over.push(TakenOver {
-            issue: older,
+    (first, last): (SubscriptionId, SubscriptionId),
+) -> sqlx::Result<Vec<Older>> {
+    let mut older = Vec::new();
+    for (id, state) in prepared::unsent_issues(db, issue.newsletter_id, issue.id).await? {
+        let mails = prepared::unsent(db, id, (first, last)).await?;
+        older.push(Older {
+            issue: id,
             state,
             mails,
         });
     }
-    taken_over.retain(|older| !older.mails.is_empty());
-    Ok(taken_over)
+    older.retain(|older| !older.mails.is_empty());
+    Ok(older)
+}
+
+/// Says which of these readers wait; what is left of `older` is to be taken over. Changes nothing.
+pub(in crate::issues) fn decide(issue: &Issue, readers: &mut [Reader], older: &mut Vec<Older>) {
+    for Older { state, mails, .. } in &mut *older {
+        mails.retain(|mail| {
+            let Some(reader) = reader_of(readers, mail.subscription) else {
+                return false;
+            };
+            let is_taken_over = mail.is_taken_over(*state, issue.cadences.0, reader);
+            reader.waits |= !is_taken_over;
+            is_taken_over
+        });
+    }
+    older.retain(|older| !older.mails.is_empty());
 }
 
 /// Takes them over: they are skipped, their interests are put back and read again.
@@ -94,14 +97,14 @@ pub(in crate::issues) async fn take_over(
     app: &App,
     issue: &Issue,
     readers: &mut [Reader],
-    taken_over: Vec<TakenOver>,
+    older: Vec<Older>,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    if taken_over.is_empty() {
+    if older.is_empty() {
         return Ok(true);
     }
     let (this, from) = (issue.id, issue.prepared_to);
-    for older in taken_over {
+    for older in older {
         let (id, state) = (older.issue, older.state);
         let ids: Vec<DeliveryId> = older.mails.iter().map(|mail| mail.id).collect();
         let work = app.db.write::<_, sqlx::Error, _>(move |tx| {
@@ -133,8 +136,8 @@ pub(in crate::issues) async fn take_over(
 }
 
 /// The same in memory alone, for the dry run.
-pub(in crate::issues) fn imagine(readers: &mut [Reader], taken_over: &[TakenOver]) {
-    for mail in taken_over.iter().flat_map(|older| &older.mails) {
+pub(in crate::issues) fn imagine(readers: &mut [Reader], older: &[Older]) {
+    for mail in older.iter().flat_map(|older| &older.mails) {
         let Some(reader) = reader_of(readers, mail.subscription) else {
             continue;
         };

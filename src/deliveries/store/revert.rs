@@ -26,8 +26,23 @@ const GIVE_BACK_POSTGRES: &str =
 const MOVED: &str = "SELECT d.subscription_id, d.given_from, i.cutoff_seq
      FROM deliveries AS d JOIN issues AS i ON i.id = d.issue_id
      WHERE d.id = $1 AND d.doubt = 0 AND d.given_from IS NOT NULL AND i.cutoff_seq IS NOT NULL";
-const STANDS: &str = "SELECT EXISTS (SELECT 1 FROM interests
-     WHERE subscription_id = $1 AND topic_id = $2 AND start_seq = $3 AND given_seq = $4)";
+const INTERESTS_SQLITE: &str =
+    "SELECT topic_id, start_seq, given_seq FROM interests WHERE subscription_id = $1";
+// an issue that is prepared for this reader meanwhile is waited for
+const INTERESTS_POSTGRES: &str =
+    "SELECT topic_id, start_seq, given_seq FROM interests WHERE subscription_id = $1 FOR UPDATE";
+// "Given before" as `issues::due` has it: an interest that this mail did not move may have brought an article since.
+const GIVEN_SQLITE: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
+         JOIN variants AS v ON v.id = d.variant_id JOIN json_each(v.article_ids) AS shown
+         JOIN articles AS a ON a.id = unhex(shown.value, '-') JOIN article_topics AS t ON t.article_id = a.id
+         JOIN interests AS i ON i.subscription_id = d.subscription_id AND i.topic_id = t.topic_id
+     WHERE d.id = $1 AND i.start_seq < a.seq AND a.seq <= i.given_seq)";
+const GIVEN_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
+         JOIN variants AS v ON v.id = d.variant_id
+         CROSS JOIN jsonb_array_elements_text(v.article_ids) AS shown (id)
+         JOIN articles AS a ON a.id = shown.id::uuid JOIN article_topics AS t ON t.article_id = a.id
+         JOIN interests AS i ON i.subscription_id = d.subscription_id AND i.topic_id = t.topic_id
+     WHERE d.id = $1 AND i.start_seq < a.seq AND a.seq <= i.given_seq)";
 const MOVE: &str = "UPDATE interests SET given_seq = $5
      WHERE subscription_id = $1 AND topic_id = $2 AND start_seq = $3 AND given_seq = $4";
 
@@ -112,17 +127,18 @@ pub(in crate::deliveries) async fn move_again(
     let Some(moved) = moved(tx, delivery).await? else {
         return Ok(true);
     };
-    for from in &moved.given_from.0 {
-        let stands: bool = write_db!(tx, |conn| sqlx::query_scalar(STANDS)
-            .bind(moved.subscription_id)
-            .bind(from.topic_id)
-            .bind(from.start_seq)
-            .bind(from.given_seq)
-            .fetch_one(conn)
-            .await)?;
-        if !stands {
-            return Ok(false);
-        }
+    let sql = tx.pick(INTERESTS_SQLITE, INTERESTS_POSTGRES);
+    let stand: Vec<GivenFrom> = write_db!(tx, |conn| sqlx::query_as(sql)
+        .bind(moved.subscription_id)
+        .fetch_all(conn)
+        .await)?;
+    let sql = tx.pick(GIVEN_SQLITE, GIVEN_POSTGRES);
+    let given: bool = write_db!(tx, |conn| sqlx::query_scalar(sql)
+        .bind(delivery)
+        .fetch_one(conn)
+        .await)?;
+    if given || moved.given_from.0.iter().any(|from| !stand.contains(from)) {
+        return Ok(false);
     }
     for from in &moved.given_from.0 {
         let (subscription, cutoff) = (moved.subscription_id, moved.cutoff_seq);

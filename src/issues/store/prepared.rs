@@ -1,5 +1,7 @@
 //! What preparing writes: variants, deliveries, the interests they move, and how far the walk has come.
 
+use std::collections::HashSet;
+
 use sqlx::types::Json;
 
 use crate::clock::Timestamp;
@@ -20,6 +22,8 @@ const UNSENT_ISSUES: &str = "SELECT id, state FROM issues
 const UNSENT: &str = "SELECT id, subscription_id, state, doubt, given_from FROM deliveries
      WHERE issue_id = $1 AND subscription_id >= $2 AND subscription_id <= $3
        AND is_open";
+const UNSENT_READERS: &str = "SELECT subscription_id FROM deliveries
+     WHERE issue_id = $1 AND subscription_id > $2 AND subscription_id <= $3 AND is_open";
 const SUPERSEDE_SQLITE: &str =
     "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = 'superseded', settled_at = $2, owner = NULL
      WHERE id IN (SELECT unhex(value, '-') FROM json_each($1)) AND doubt = 0
@@ -183,6 +187,31 @@ pub(in crate::issues) async fn unsent(
         given_from: given_from.map_or_else(Vec::new, |moves| moves.0),
     };
     Ok(rows.into_iter().map(unsent).collect())
+}
+
+/// The readers after `after` and up to `last` to whom an issue besides this one is on its way, as `tx` sees it.
+pub(in crate::issues) async fn unsent_readers(
+    tx: &mut Tx<'_>,
+    newsletter: NewsletterId,
+    besides: IssueId,
+    (after, last): (SubscriptionId, SubscriptionId),
+) -> sqlx::Result<HashSet<SubscriptionId>> {
+    let issues: Vec<(IssueId, IssueState)> = write_db!(tx, |conn| sqlx::query_as(UNSENT_ISSUES)
+        .bind(newsletter)
+        .bind(besides)
+        .fetch_all(conn)
+        .await)?;
+    let mut readers = HashSet::new();
+    for (issue, _) in issues {
+        let found: Vec<SubscriptionId> = write_db!(tx, |conn| sqlx::query_scalar(UNSENT_READERS)
+            .bind(issue)
+            .bind(after)
+            .bind(last)
+            .fetch_all(conn)
+            .await)?;
+        readers.extend(found);
+    }
+    Ok(readers)
 }
 
 /// Skips these deliveries of an issue that stands at `state`, where they are still unsent, and puts their interests

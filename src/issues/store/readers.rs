@@ -12,11 +12,13 @@ const PAGE: &str = "SELECT subscriptions.id, subscribers.email, subscribers.loca
      FROM subscriptions JOIN subscribers ON subscribers.id = subscriptions.subscriber_id
      WHERE subscriptions.newsletter_id = $1 AND subscriptions.id > $2 AND subscriptions.state = 'active'
      ORDER BY subscriptions.id LIMIT $3";
+// The range stands for both tables: PostgreSQL does not carry it over, and reads all interests for each chunk.
 const INTERESTS: &str = "SELECT interests.subscription_id, interests.topic_id, interests.start_seq,
          interests.cadence, interests.given_seq
      FROM interests JOIN subscriptions ON subscriptions.id = interests.subscription_id
-     WHERE subscriptions.newsletter_id = $1 AND subscriptions.id >= $2 AND subscriptions.id <= $3
-       AND subscriptions.state = 'active'
+     WHERE subscriptions.newsletter_id = $1 AND subscriptions.state = 'active'
+       AND subscriptions.id >= $2 AND subscriptions.id <= $3
+       AND interests.subscription_id >= $2 AND interests.subscription_id <= $3
      ORDER BY interests.subscription_id, interests.topic_id, interests.start_seq";
 
 /// The ids of the next `limit` active readers after `after`, and who they are.

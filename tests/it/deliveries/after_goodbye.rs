@@ -12,7 +12,7 @@ use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::id::{DeliveryId, IssueId};
 use paperround::issues::compose::{self, Created, create_manual};
 use paperround::issues::manual::ManualIssue;
-use paperround::issues::prepare::{self, Step};
+use paperround::issues::prepare::{Preparation, Step};
 use paperround::issues::render::Renderer;
 use paperround::subscribers::evidence::{Channel, Evidence};
 use paperround::subscribers::unsubscribe::unsubscribe;
@@ -246,7 +246,8 @@ db_test!(
             // in the writer's queue before the chunk
             assert!(futures_util::FutureExt::now_or_never(&mut leaving).is_none());
         }
-        let mut chunk = Box::pin(prepare::step(app, &renderer, id, 10));
+        let mut preparation = Preparation::new(app, &renderer, id, 10);
+        let mut chunk = Box::pin(preparation.step());
         let early = tokio::time::timeout(Duration::from_millis(500), &mut chunk).await;
         assert!(early.is_err(), "the chunk was read and cannot be written");
         if matches!(app.db, Db::Sqlite { .. }) {

@@ -13,7 +13,7 @@ use paperround::feeds::release;
 use paperround::id::{ArticleId, IssueId, SubscriberId, SubscriptionId, TopicId, VariantId};
 use paperround::issues::advance::advance;
 use paperround::issues::compose::{self, ComposeError, Created, NewIssue};
-use paperround::issues::prepare::{self, Step};
+use paperround::issues::prepare::{Preparation, Step};
 use paperround::issues::preview::preview;
 use paperround::issues::render::Renderer;
 use paperround::issues::{Issue, IssueKind, IssueState, store};
@@ -29,10 +29,14 @@ use crate::support::TestApp;
 
 /// What stands in a mail, and who gets one.
 mod contents;
+/// What an issue that is over leaves to the next.
+mod ended;
 /// Every article, every reader, many issues: each once.
 mod ledger;
 /// Slots, chunks, crashes, drafts, refusals, the dry run.
 mod preparing;
+/// What an operator lets wait again, and what came meanwhile.
+mod retrying;
 /// What an issue takes over from older ones.
 mod superseding;
 /// For whom an issue is made, and what it has for them.

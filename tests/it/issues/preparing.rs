@@ -87,8 +87,8 @@ db_test!(
         for crash in 0..200 {
             // each time a new process, which dies after some awaits
             let renderer = Arc::new(Renderer::of(app));
-            let step = prepare::step(app, &renderer, id, 3);
-            let done = timeout(Duration::from_micros(200 * crash), step).await;
+            let mut preparation = Preparation::new(app, &renderer, id, 3);
+            let done = timeout(Duration::from_micros(200 * crash), preparation.step()).await;
             let variants = store::prepared::variants(&app.db, id).await.unwrap();
             if let Some(variant) = variants.first() {
                 let bytes = message(app, variant.id).await;
@@ -302,6 +302,67 @@ db_test!(
 );
 
 db_test!(
+    a_reader_who_was_read_ahead_gets_what_they_choose_meanwhile,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        for name in ["ada", "bob", "eve"] {
+            let email = format!("{name}@example.org");
+            reader(app, &newsletter, &email, &daily, None).await;
+        }
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let id = frozen(app, &newsletter).await;
+
+        let renderer = Arc::new(Renderer::of(app));
+        let mut preparation = Preparation::new(app, &renderer, id, 1);
+        let mut seen = Vec::new();
+        while let Step::Chunk(counts) = preparation.step().await.unwrap() {
+            seen.push((counts.queued, counts.excluded));
+            // Bob was read while Ada's mail was written
+            if seen.len() == 1 {
+                app.execute(
+                    "UPDATE interests SET cadence = 'weekly' WHERE subscription_id = (
+                    SELECT id FROM subscriptions ORDER BY id LIMIT 1 OFFSET 1)",
+                )
+                .await;
+            }
+        }
+        assert_eq!(seen, [(1, 0), (0, 1), (1, 0)]);
+        assert!(issue(app, id).await.prepared_at.is_some());
+    }
+);
+
+db_test!(
+    a_reader_who_was_read_ahead_and_whom_another_process_prepares_meanwhile_counts_once,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let later = Some(app.now() + Duration::from_hours(24));
+        for (name, paused_until) in [("ada", later), ("bob", later), ("eve", None)] {
+            let email = format!("{name}@example.org");
+            reader(app, &newsletter, &email, &daily, paused_until).await;
+        }
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let id = frozen(app, &newsletter).await;
+
+        let renderer = Arc::new(Renderer::of(app));
+        let mut first = Preparation::new(app, &renderer, id, 1);
+        let mut second = Preparation::new(app, &renderer, id, 1);
+        // Bob was read while Ada was written, and the other process is faster
+        for preparation in [&mut first, &mut second] {
+            let step = preparation.step().await.unwrap();
+            assert!(matches!(step, Step::Chunk(_)), "{step:?}");
+        }
+        while first.step().await.unwrap() != Step::Prepared {}
+        let prepared = issue(app, id).await;
+        assert_eq!(
+            (prepared.candidates, prepared.queued, prepared.excluded),
+            (3, 1, 2)
+        );
+    }
+);
+
+db_test!(
     a_reader_who_chooses_another_rhythm_while_they_are_prepared_is_read_again,
     async |app: &TestApp| {
         let newsletter = newsletter(app, 12).await;
@@ -311,8 +372,9 @@ db_test!(
         let id = frozen(app, &newsletter).await;
 
         let renderer = Arc::new(Renderer::of(app));
-        let step = prepare::step(app, &renderer, id, 10);
-        let Ok(Step::Chunk(counts)) = against(app, WEEKLY_NOW, ada, step).await else {
+        let mut preparation = Preparation::new(app, &renderer, id, 10);
+        let Ok(Step::Chunk(counts)) = against(app, WEEKLY_NOW, ada, preparation.step()).await
+        else {
             panic!("a chunk is done");
         };
         assert_eq!((counts.queued, counts.excluded), (0, 1));

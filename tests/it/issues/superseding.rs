@@ -86,8 +86,8 @@ db_test!(
         publish(app, &newsletter, vec![posted(2, &[])]).await;
         let second = frozen(app, &newsletter).await;
         let renderer = Arc::new(Renderer::of(app));
-        let step = prepare::step(app, &renderer, second, 10);
-        let step = against(app, CLAIMED, readers[0], step).await;
+        let mut preparation = Preparation::new(app, &renderer, second, 10);
+        let step = against(app, CLAIMED, readers[0], preparation.step()).await;
         assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
         assert_eq!(deliveries(app, first.id).await[0].1, "claimed");
         assert_eq!(deliveries(app, second).await, []);
@@ -127,10 +127,12 @@ db_test!(
             .await;
         assert!(cancelled.unwrap());
         // One reader is prepared before what was cancelled is put back, the others after it.
-        let step = prepare::step(app, &Arc::new(Renderer::of(app)), second, 1).await;
+        let renderer = Arc::new(Renderer::of(app));
+        let mut preparation = Preparation::new(app, &renderer, second, 1);
+        let step = preparation.step().await;
         assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
         operate::skip_cancelled(&app.db, now).await.unwrap();
-        go_on(app).await;
+        while preparation.step().await.unwrap() != Step::Prepared {}
         assert_eq!(deliveries(app, second).await, mails(&readers, &[2, 1]));
         for (_, state, _) in deliveries(app, first.id).await {
             assert_eq!(state, "skipped");
@@ -285,7 +287,8 @@ const POSTAL_ADDRESS: &str = "UPDATE newsletters SET postal_address = 'Main Stre
 async fn failed(app: &TestApp, newsletter: &Newsletter, readers: &[SubscriptionId]) -> IssueId {
     publish(app, newsletter, vec![posted(1, &[])]).await;
     let first = frozen(app, newsletter).await;
-    let step = prepare::step(app, &Arc::new(Renderer::of(app)), first, 1).await;
+    let renderer = Arc::new(Renderer::of(app));
+    let step = Preparation::new(app, &renderer, first, 1).step().await;
     assert!(matches!(step, Ok(Step::Chunk(_))), "{step:?}");
     assert_eq!(given(app, readers[0]).await, [1]);
     // the other reader's mail must be rendered, and cannot be without a postal address
@@ -380,9 +383,10 @@ async fn take_and_release(app: &App, issue: IssueId) {
 /// Prepares to the end, a reader at a time; how many chunks.
 async fn prepare_alone(app: Arc<App>, issue: IssueId) -> usize {
     let renderer = Arc::new(Renderer::of(&app));
+    let mut preparation = Preparation::new(&app, &renderer, issue, 1);
     let mut chunks = 0;
     loop {
-        match prepare::step(&app, &renderer, issue, 1).await {
+        match preparation.step().await {
             Ok(Step::Chunk(_)) => chunks += 1,
             Ok(Step::Elsewhere) | Err(PrepareError::Contended) => {}
             Ok(Step::Prepared | Step::Nothing) => return chunks,

@@ -6,6 +6,8 @@ use super::*;
 use crate::support::db_test;
 
 const WITHDRAWN: &str = "UPDATE articles SET state = 'withdrawn' WHERE seq = 1";
+const DRAFT: &str = "UPDATE schedules SET mode = 'draft'";
+const POLICIES: &str = "SELECT in_doubt_policy FROM issues ORDER BY number";
 
 /// The issues that are due are made and prepared, and the relay takes all their mails.
 async fn slot(app: &TestApp, newsletter: &Newsletter) -> Vec<IssueId> {
@@ -57,6 +59,40 @@ db_test!(
         }
         let usual = Cadences::NONE.with(newsletter.default_cadence);
         assert_eq!(of(&[]), usual);
+    }
+);
+
+db_test!(
+    an_issue_of_a_schedule_that_wants_drafts_waits_for_an_operator,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        app.execute(DRAFT).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let issues = slot(app, &newsletter).await;
+        let draft = issue(app, issues[0]).await;
+        assert_eq!(draft.state, IssueState::Preparing);
+        assert!(draft.prepared_at.is_some());
+    }
+);
+
+db_test!(
+    the_setting_decides_for_each_new_issue_what_happens_to_mails_in_doubt,
+    [("delivery.in_doubt", "hold")],
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        slot(app, &newsletter).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        send(app, ManualIssue::default().issue(app, &newsletter, true)).await;
+        let policies: Vec<String> = read_db!(&app.db, |conn| sqlx::query_scalar(POLICIES)
+            .fetch_all(conn)
+            .await)
+        .unwrap();
+        assert_eq!(policies, ["hold", "hold"], "by a schedule and by hand");
     }
 );
 

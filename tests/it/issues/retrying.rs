@@ -1,0 +1,128 @@
+//! An operator's retry of mails that grew too old: their articles may have come with other issues since.
+
+use super::*;
+use crate::support::db_test;
+use paperround::deliveries::decide::{self, Refusal};
+use paperround::deliveries::recover;
+
+const WEEKLY: &[Cadence] = &[Cadence::Weekly];
+
+/// A newsletter with a reader of everything each week, and of Asia each day; and the weekly issue with one article about
+/// Asia, which nobody sent in time.
+async fn expired(app: &TestApp) -> (Newsletter, SubscriptionId, IssueId) {
+    let newsletter = newsletter(app, 12).await;
+    let all = topic(app, &newsletter, "all").await;
+    let asia = topic(app, &newsletter, "asia").await;
+    let both = [(all, Cadence::Weekly), (asia, Cadence::Daily)];
+    let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
+    publish(app, &newsletter, vec![posted(1, &["asia"])]).await;
+    let weekly = send(app, new_issue(&newsletter, WEEKLY, app.now())).await;
+    grow_old(app).await;
+    (newsletter, ada, weekly.id)
+}
+
+async fn grow_old(app: &TestApp) {
+    app.time.advance(Duration::from_hours(49));
+    assert_eq!(recover::expire(&app.db, app.now()).await.unwrap(), 1);
+}
+
+/// Lets the issue's failed mails wait again, and commits when told to.
+async fn retry(
+    app: &TestApp,
+    issue: IssueId,
+    commit: impl Future<Output = ()> + Send + 'static,
+) -> Result<u64, Refusal> {
+    let (db, now) = (app.db.clone(), app.now());
+    let expires_at = now + Duration::from_hours(48);
+    db.write(move |tx| {
+        Box::pin(async move {
+            let again = decide::retry_failed(tx, issue, now, expires_at).await?;
+            commit.await;
+            Ok(again)
+        })
+    })
+    .await
+}
+
+db_test!(
+    an_article_that_came_with_another_rhythm_meanwhile_is_not_sent_again,
+    async |app: &TestApp| {
+        let (newsletter, ada, weekly) = expired(app).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await.len(), 1);
+        settle_all(app, daily.id).await;
+        let again = retry(app, weekly, async {}).await;
+        assert!(matches!(again, Err(Refusal::NothingFailed)), "{again:?}");
+        assert_eq!(
+            deliveries(app, weekly).await,
+            [(ada, "failed".to_owned(), vec![1])]
+        );
+    }
+);
+
+db_test!(
+    an_article_that_came_by_a_topic_it_has_no_more_is_not_sent_again,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let both = [(asia, Cadence::Weekly), (europe, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
+        publish(
+            app,
+            &newsletter,
+            vec![posted(1, &["asia"]), posted(2, &["europe"])],
+        )
+        .await;
+        let cadences = [Cadence::Daily, Cadence::Weekly];
+        let both = send(app, new_issue(&newsletter, &cadences, app.now())).await;
+        grow_old(app).await;
+        // the second article comes with the next daily issue, and the publisher gives it another topic then
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await.len(), 1);
+        settle_all(app, daily.id).await;
+        app.execute("DELETE FROM article_topics WHERE topic_id = (SELECT id FROM topics WHERE slug = 'europe')")
+            .await;
+        let again = retry(app, both.id, async {}).await;
+        assert!(matches!(again, Err(Refusal::NothingFailed)), "{again:?}");
+        let mut given = given(app, ada).await;
+        given.sort_unstable();
+        assert_eq!(given, [0, 2]);
+    }
+);
+
+db_test!(
+    a_mail_that_waits_again_while_its_reader_is_prepared_is_the_only_one,
+    async |app: &TestApp| {
+        let (newsletter, ada, weekly) = expired(app).await;
+        let daily = frozen(app, &newsletter).await;
+        let ((has_begun, begun), (may_end, end)) = (oneshot::channel(), oneshot::channel());
+        let commit = async move {
+            has_begun.send(()).unwrap();
+            end.await.unwrap();
+        };
+        let retrying = async {
+            let again = retry(app, weekly, commit).await;
+            assert_eq!(again.unwrap(), 1);
+        };
+        let preparing = async {
+            begun.await.unwrap();
+            let renderer = Arc::new(Renderer::of(app));
+            let mut preparation = Preparation::new(app, &renderer, daily, 10);
+            let mut step = pin!(preparation.step());
+            let early = timeout(Duration::from_millis(300), &mut step).await;
+            assert!(early.is_err(), "it waits for the operator: {early:?}");
+            may_end.send(()).unwrap();
+            let Step::Chunk(counts) = step.await.unwrap() else {
+                panic!("a chunk is done");
+            };
+            assert_eq!((counts.queued, counts.excluded), (0, 1));
+        };
+        tokio::join!(retrying, preparing);
+        assert_eq!(
+            deliveries(app, weekly).await,
+            [(ada, "pending".to_owned(), vec![1])]
+        );
+        assert_eq!(deliveries(app, daily).await, []);
+    }
+);
