@@ -246,3 +246,52 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::{TestClock, Timestamp};
+    use crate::config::Sources;
+    use crate::id::SeededEntropy;
+
+    fn channel(settings: &[(&str, &str)]) -> Channel {
+        let mut sources = Sources::default()
+            .with("server.base_url", "https://news.example.org")
+            .with("data_dir", "/nowhere")
+            .with("smtp.url", "smtp://127.0.0.1:25")
+            .with("smtp.tls", "none");
+        for (key, value) in settings {
+            sources = sources.with(key, *value);
+        }
+        let config = Config::load(&sources).unwrap();
+        let clock = Arc::new(TestClock::at(Timestamp::UNIX_EPOCH));
+        Channel::from_settings(&config, clock, Arc::new(SeededEntropy::new(1))).unwrap()
+    }
+
+    #[test]
+    fn a_mails_text_and_the_reply_to_it_have_the_times_that_the_settings_give_them() {
+        let channel = channel(&[
+            ("delivery.body_deadline", "2m"),
+            ("delivery.reply_deadline", "8m"),
+        ]);
+        let Channel::Smtp(route) = channel else {
+            panic!("there is a relay");
+        };
+        let deadlines = route.stops()[0].relay.connector().deadlines();
+        let minutes = Duration::from_mins;
+        assert_eq!((deadlines.body, deadlines.dot), (minutes(2), minutes(8)));
+    }
+
+    #[test]
+    fn a_relay_is_used_as_fast_as_the_settings_allow() {
+        assert!(channel(&[]).allowances().is_empty());
+        let slow = channel(&[("smtp.rate", "14.5"), ("smtp.burst", "3")]);
+        let expected = Allowance::per_second(14.5, 3);
+        assert_eq!(
+            slow.allowances(),
+            [(Arc::<str>::from("127.0.0.1"), expected)]
+        );
+    }
+}

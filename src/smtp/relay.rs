@@ -127,23 +127,22 @@ impl Relay {
 
     /// Lends a connection: a parked one, else a new one. Waits for a permit, never for the relay's health.
     pub async fn open(self: &Arc<Self>) -> Result<Lease, Unavailable> {
-        let mut probe = self.admit()?;
+        let probe = self.admit()?;
         let permit = self
             .permits
             .clone()
             .acquire_owned()
             .await
             .expect("the permits are never closed");
+        // while it waited, others gave connections back, or met with a relay that fails
+        let probe = self.admit_again(probe)?;
         if let Some(open) = self.parked().await {
             return Ok(self.lend(open, permit, probe));
         }
         let turn = self.openings.acquire().await;
-        // while it waited, others gave connections back, or met with a relay that fails
+        let probe = self.admit_again(probe)?;
         if let Some(open) = self.parked().await {
             return Ok(self.lend(open, permit, probe));
-        }
-        if probe.is_none() {
-            probe = self.admit()?;
         }
         if self.is_full() {
             return Err(Unavailable::Busy);
@@ -190,6 +189,14 @@ impl Relay {
                 shared.parked.swap_remove(at)
             };
             open.connection.quit().await;
+        }
+    }
+
+    /// Asks once more for whoever has waited; who holds the probe keeps it.
+    fn admit_again(self: &Arc<Self>, probe: Option<Probe>) -> Result<Option<Probe>, Unavailable> {
+        match probe {
+            Some(probe) => Ok(Some(probe)),
+            None => self.admit(),
         }
     }
 

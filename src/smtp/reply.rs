@@ -282,6 +282,15 @@ mod tests {
     }
 
     #[test]
+    fn replies_are_bounded_each_and_not_all_of_a_connection_together() {
+        let mut parser = ReplyParser::default();
+        let line = b"250 2.0.0 Ok: queued as 4Yx0Zl3QJvz9sT\r\n";
+        for _ in 0..=MAX_REPLY_BYTES / line.len() {
+            assert!(matches!(parser.take_line(line), Ok(Some(_))));
+        }
+    }
+
+    #[test]
     fn digits_beyond_the_grammar_are_kept_as_they_are() {
         assert_eq!(read(b"999 odd\r\n").unwrap().unwrap().code, 999);
         assert_eq!(

@@ -30,33 +30,66 @@ fn message() -> (Envelope, Wire) {
     (envelope, wire)
 }
 
-/// A relay that answers well up to the 354, and then, after `delay`, writes `answer`.
-async fn relay(pipe: DuplexStream, reads_the_body: bool, delay: Duration, answer: &'static str) {
+/// How a relay takes the body.
+enum Takes {
+    All,
+    /// Ten bytes every 100 seconds.
+    Slowly,
+    Nothing,
+}
+
+/// Greets, and answers one line after another, each after `delay`.
+async fn greet(pipe: DuplexStream, replies: &[&str], delay: Duration) -> BufReader<DuplexStream> {
     let mut pipe = BufReader::new(pipe);
     pipe.write_all(b"220 hi\r\n").await.unwrap();
-    let mut line = String::new();
-    for reply in ["250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
-        pipe.read_line(&mut line).await.unwrap();
+    for reply in replies {
+        pipe.read_line(&mut String::new()).await.unwrap();
+        sleep(delay).await;
         pipe.write_all(reply.as_bytes()).await.unwrap();
     }
-    if reads_the_body {
-        while !line.ends_with("\r\n.\r\n") {
-            pipe.read_line(&mut line).await.unwrap();
-        }
-    }
-    sleep(delay).await;
-    let _ = pipe.write_all(answer.as_bytes()).await;
+    pipe
+}
+
+/// Reads until the other end is closed.
+async fn ends(mut pipe: BufReader<DuplexStream>) {
     let mut rest = Vec::new();
     pipe.read_to_end(&mut rest).await.unwrap();
 }
 
+/// A relay that answers well up to the 354, and then writes `answer` piece by piece, each after `delay`.
+async fn relay(pipe: DuplexStream, takes: Takes, delay: Duration, answer: &'static [&'static str]) {
+    let good = ["250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+    let mut pipe = greet(pipe, &good, Duration::ZERO).await;
+    match takes {
+        Takes::All => {
+            let mut body = String::new();
+            while !body.ends_with("\r\n.\r\n") {
+                pipe.read_line(&mut body).await.unwrap();
+            }
+        }
+        Takes::Slowly => {
+            for _ in 0..6 {
+                sleep(Duration::from_secs(100)).await;
+                // past the reader's buffer, which would take all at once
+                pipe.get_mut().read_exact(&mut [0; 10]).await.unwrap();
+            }
+        }
+        Takes::Nothing => {}
+    }
+    for piece in answer {
+        sleep(delay).await;
+        let _ = pipe.write_all(piece.as_bytes()).await;
+    }
+    ends(pipe).await;
+}
+
 async fn outcome(
-    reads_the_body: bool,
+    takes: Takes,
     delay: Duration,
-    answer: &'static str,
+    answer: &'static [&'static str],
 ) -> (Outcome, Duration) {
     let (ours, theirs) = duplex(256);
-    let relay = tokio::spawn(relay(theirs, reads_the_body, delay, answer));
+    let relay = tokio::spawn(relay(theirs, takes, delay, answer));
     let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
     let (envelope, wire) = message();
     connection.envelope(&envelope).await.unwrap();
@@ -70,28 +103,65 @@ async fn outcome(
 
 #[tokio::test(start_paused = true)]
 async fn s7_a_yes_after_nine_minutes_and_fifty_seconds_is_a_yes() {
-    let (outcome, _) = outcome(true, Duration::from_secs(590), "250 ok\r\n").await;
+    let (outcome, _) = outcome(Takes::All, Duration::from_secs(590), &["250 ok\r\n"]).await;
     assert_eq!(outcome.verdict(), Verdict::Sent);
 }
 
 #[tokio::test(start_paused = true)]
 async fn s8_no_reply_to_the_dot_is_doubt_after_ten_minutes() {
-    let (outcome, took) = outcome(true, Duration::from_secs(601), "250 ok\r\n").await;
+    let (outcome, took) = outcome(Takes::All, Duration::from_secs(601), &["250 ok\r\n"]).await;
     assert_eq!(outcome.verdict(), Verdict::InDoubt);
     assert_eq!(took.as_secs(), 600);
 }
 
 #[tokio::test(start_paused = true)]
 async fn s9_a_body_of_which_no_byte_is_taken_is_given_up_after_three_minutes() {
-    let (outcome, took) = outcome(false, Duration::from_secs(1000), "").await;
+    let (outcome, took) = outcome(Takes::Nothing, Duration::from_secs(1000), &[""]).await;
     assert_eq!(outcome.verdict(), Verdict::NotSent);
     assert_eq!(took.as_secs(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_a_reply_that_trickles_in_has_no_more_time_than_one_that_comes_at_once() {
+    let trickles = &["550-no\r\n"; 30];
+    let (outcome, took) = outcome(Takes::All, Duration::from_secs(35), trickles).await;
+    assert_eq!(outcome.verdict(), Verdict::InDoubt);
+    assert_eq!(took.as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s9_a_body_that_is_taken_slowly_is_given_up_after_four_minutes() {
+    let (outcome, took) = outcome(Takes::Slowly, Duration::ZERO, &[]).await;
+    assert_eq!(outcome.verdict(), Verdict::NotSent);
+    assert_eq!(took.as_secs(), 240);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_command_of_a_group_has_its_own_time_from_the_reply_before_on() {
+    let replies = ["250-hi\r\n250 PIPELINING\r\n", "250 ok\r\n", "250 ok\r\n"];
+    let wait = Duration::from_secs(100);
+    for (answered, phase, seconds) in [
+        (1, Phase::Mail, 300),
+        (2, Phase::Rcpt, 100 + 300),
+        (3, Phase::Data, 200 + 120),
+    ] {
+        let (ours, theirs) = duplex(256);
+        let relay = async move { ends(greet(theirs, &replies[..answered], wait).await).await };
+        let relay = tokio::spawn(relay);
+        let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let failure = connection.envelope(&message().0).await.unwrap_err();
+        assert_eq!((failure.phase, failure.cause), (phase, Cause::TimedOut));
+        assert_eq!(begun.elapsed().as_secs(), seconds, "{phase}");
+        drop(connection);
+        relay.await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn without_an_envelope_nothing_is_transmitted() {
     let (ours, theirs) = duplex(256);
-    let relay = tokio::spawn(relay(theirs, true, Duration::ZERO, ""));
+    let relay = tokio::spawn(relay(theirs, Takes::All, Duration::ZERO, &[""]));
     let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
     let outcome = connection.transmit(&message().1, None).await;
     assert_eq!(outcome.verdict(), Verdict::NotSent);
@@ -103,7 +173,7 @@ async fn without_an_envelope_nothing_is_transmitted() {
 async fn k5_past_its_fence_a_message_is_broken_off_before_its_dot() {
     let (ours, theirs) = duplex(256);
     // the pipe holds a part of the message, and takes the rest a minute later
-    let relay = tokio::spawn(relay(theirs, false, Duration::from_mins(1), ""));
+    let relay = tokio::spawn(relay(theirs, Takes::Nothing, Duration::from_mins(1), &[""]));
     let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
     let (envelope, wire) = message();
     connection.envelope(&envelope).await.unwrap();

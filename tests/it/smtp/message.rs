@@ -356,6 +356,24 @@ async fn s15_a_message_of_exactly_the_size_limit_goes() {
 }
 
 #[tokio::test]
+async fn s15_what_the_relay_does_not_take_does_not_go_along_with_the_message_before_it() {
+    let offers = Offers {
+        size: Some(50_000),
+        ..Offers::default()
+    };
+    let server = SmtpServer::offering(offers).await;
+    let connection = connect(&server).await;
+    for (recipient, bytes, expected) in [
+        ("ada@example.org", 100, true),
+        ("ada@example.org", 60_000, false),
+        ("jos\u{e9}@example.org", 100, false),
+    ] {
+        let next = envelope(recipient, &wire("next", bytes));
+        assert_eq!(connection.may_attach(&next), expected, "{recipient}");
+    }
+}
+
+#[tokio::test]
 async fn s15_a_recipient_who_needs_smtputf8_fails_alone_where_it_is_missing() {
     let server = SmtpServer::start().await;
     let mut connection = connect(&server).await;

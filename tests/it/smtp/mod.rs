@@ -20,6 +20,8 @@ mod message;
 mod opening;
 /// The pool: the cap, reuse, rest.
 mod pool;
+/// Several relays: which one a message goes to.
+mod route;
 
 /// Long enough for a busy machine, short enough for a test.
 const LIMIT: Duration = Duration::from_millis(400);
@@ -51,12 +53,12 @@ fn relay_with(server: &SmtpServer, max_connections: usize, clock: Arc<TestClock>
         ..config(server)
     };
     let connector = Connector::new(config, Deadlines::all(Duration::from_secs(20))).unwrap();
-    Relay::new(
-        connector,
-        Reuse::default(),
-        clock,
-        Arc::new(SeededEntropy::new(7)),
-    )
+    relay_over(connector, clock)
+}
+
+fn relay_over(connector: Connector, clock: Arc<TestClock>) -> Arc<Relay> {
+    let entropy = Arc::new(SeededEntropy::new(7));
+    Relay::new(connector, Reuse::default(), clock, entropy)
 }
 
 fn clock() -> Arc<TestClock> {

@@ -255,8 +255,7 @@ async fn s13_a_refused_log_in_is_tried_once_an_hour() {
     let server = SmtpServer::offering(offers(&authority, true, "PLAIN")).await;
     let clock = clock();
     let connector = tls_connector(&server, Some(&authority), Some("wrong"), true);
-    let entropy = Arc::new(SeededEntropy::new(7));
-    let relay = Relay::new(connector, Reuse::default(), clock.clone(), entropy);
+    let relay = relay_over(connector, clock.clone());
     for logins in 1..=3 {
         for _ in 0..5 {
             assert!(relay.open().await.is_err());
@@ -271,4 +270,22 @@ async fn s13_a_refused_log_in_is_tried_once_an_hour() {
         );
         clock.advance(Duration::from_mins(1));
     }
+}
+
+#[tokio::test]
+async fn s13_a_relay_that_takes_no_log_in_for_a_while_rests_half_an_hour() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, true, "PLAIN")).await;
+    let clock = clock();
+    let connector = tls_connector(&server, Some(&authority), Some("right"), true);
+    let relay = relay_over(connector, clock.clone());
+    server
+        .script()
+        .once(Step::Auth, Act::reply("454 4.7.0 later"));
+    assert!(relay.open().await.is_err());
+    clock.advance(Duration::from_mins(29));
+    assert!(relay.open().await.is_err());
+    assert_eq!(server.counters().logins, 1, "not before it is over");
+    clock.advance(Duration::from_mins(7));
+    assert!(relay.open().await.is_ok());
 }

@@ -1,3 +1,6 @@
+use std::pin::pin;
+
+use futures_util::FutureExt as _;
 use paperround::smtp::relay::{Health, Unavailable};
 
 use super::*;
@@ -144,6 +147,59 @@ async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
 }
 
 #[tokio::test]
+async fn whoever_waited_while_the_relay_began_to_rest_tries_it_alone() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 2, clock.clone());
+    let (mut failing, other) = (relay.open().await.unwrap(), relay.open().await.unwrap());
+    let mut waiting = pin!(relay.open());
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let closing = Act::reply("421 4.3.2 closing").then(After::Close);
+    server.script().once(Step::Mail, closing);
+    let envelope = envelope("ada@example.org", &wire("one", 100));
+    assert!(failing.envelope(&envelope).await.is_err());
+    clock.advance(rest_of(&relay, &clock));
+    drop(failing);
+    let _probe = waiting.await.unwrap();
+    drop(other);
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+}
+
+#[tokio::test]
+async fn whoever_waited_while_the_relay_began_to_rest_gets_no_connection_that_was_given_back() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 1, clock.clone());
+    let mut failing = relay.open().await.unwrap();
+    let waiting = relay.open();
+    let failing = async {
+        server
+            .script()
+            .once(Step::Mail, Act::reply("451 4.3.2 not now"));
+        let envelope = envelope("ada@example.org", &wire("one", 100));
+        assert!(failing.envelope(&envelope).await.is_err());
+        drop(failing);
+    };
+    let (lent, ()) = tokio::join!(waiting, failing);
+    assert!(matches!(lent, Err(Unavailable::Resting { .. })));
+}
+
+#[tokio::test]
+async fn a_relay_that_rests_is_given_nothing_more_over_connections_that_are_open() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 2, clock());
+    let (mut failing, other) = (relay.open().await.unwrap(), relay.open().await.unwrap());
+    assert!(other.is_usable() && other.takes_groups());
+    server
+        .script()
+        .once(Step::Mail, Act::reply("451 4.3.2 not now"));
+    let envelope = envelope("ada@example.org", &wire("one", 100));
+    assert!(failing.envelope(&envelope).await.is_err());
+    assert!(!other.is_usable(), "no next message");
+    assert!(!other.takes_groups(), "and none along with a message");
+}
+
+#[tokio::test]
 async fn a_wrong_sender_lets_nobody_rest_and_a_halted_relay_is_tried_once_an_hour() {
     let server = SmtpServer::start().await;
     let clock = clock();
@@ -257,6 +313,41 @@ async fn three_messages_lost_in_a_row_let_the_relay_rest() {
         send_over(&relay, "x").await,
         Err(Unavailable::Resting { .. })
     ));
+}
+
+#[tokio::test]
+async fn messages_that_were_broken_off_by_their_fence_say_nothing_about_the_relay() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let wire = wire("late", 100);
+    let envelope = envelope("ada@example.org", &wire);
+    for _ in 0..3 {
+        let mut lease = relay.open().await.unwrap();
+        lease.envelope(&envelope).await.unwrap();
+        lease.set_fence(Box::new(|| true));
+        let outcome = lease.transmit(&wire, None).await;
+        assert_eq!(outcome.verdict(), Verdict::NotSent);
+    }
+    assert_eq!(relay.health(), Health::Ok);
+    assert_eq!(ids(&server).len(), 0);
+}
+
+#[tokio::test]
+async fn five_lost_replies_among_five_hundred_messages_do_not_halt_the_relay() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    for number in 1..=500 {
+        let is_lost = number > 490 && number % 2 == 0;
+        let expected = if is_lost {
+            server.script().once(Step::Dot, Act::close().accepted());
+            Verdict::InDoubt
+        } else {
+            Verdict::Sent
+        };
+        assert_eq!(send_over(&relay, "one").await.unwrap(), expected);
+    }
+    assert_eq!(relay.health(), Health::Ok);
+    assert_eq!(ids(&server).len(), 500);
 }
 
 #[tokio::test]
