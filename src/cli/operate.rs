@@ -109,7 +109,7 @@ pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> an
             Box::pin(async move { operate::resume(tx, id, &args.reason, now, expires_at).await })
         })
         .await?;
-    changed(resumed, &format!("issue {name} was not paused"))?;
+    changed(resumed, &format!("issue {name} is not paused, or over"))?;
     context.terminal.say(&format!("Issue {name} goes on."));
     Ok(())
 }
@@ -148,8 +148,13 @@ pub(super) async fn retry(app: &App, which: &Which, context: &Context) -> anyhow
         })
         .await
         .map_err(|refusal| explain(refusal, &format!("issue {name} is not tried again")))?;
+    let then = if found.issue.state.is_open() && found.issue.paused_at.is_some() {
+        format!(" as soon as it goes on. Next: paperround issue resume {name} --reason WHY")
+    } else {
+        ".".to_owned()
+    };
     context.terminal.say(&format!(
-        "Issue {name}: {again} failed mails are tried again."
+        "Issue {name}: {again} failed mails are tried again{then}"
     ));
     Ok(())
 }

@@ -54,7 +54,7 @@ pub async fn decide(
     expires_at: Timestamp,
 ) -> Result<(), Refusal> {
     if decision == HeldDecision::SendAgain {
-        send_again(tx, issue).await?;
+        send_again(tx, issue, now).await?;
     }
     if carry_out(tx, issue, id, decision, now, expires_at).await? {
         return Ok(());
@@ -96,7 +96,7 @@ async fn decide_chunk(
 ) -> Result<usize, Refusal> {
     let held = operate::in_state(tx, issue, State::Held, DeliveryId(Uuid::nil()), CHUNK).await?;
     if decision == HeldDecision::SendAgain && !held.is_empty() {
-        send_again(tx, issue).await?;
+        send_again(tx, issue, now).await?;
     }
     let mut decided = 0;
     for id in held {
@@ -115,7 +115,7 @@ pub async fn retry_failed(
 ) -> Result<u64, Refusal> {
     let mut after = DeliveryId(Uuid::nil());
     let mut again = 0;
-    send_again(tx, issue).await?;
+    send_again(tx, issue, now).await?;
     brakes::clear(tx, issue).await?;
     loop {
         let failed = operate::in_state(tx, issue, State::Failed, after, CHUNK).await?;
@@ -137,13 +137,17 @@ pub async fn retry_failed(
     Ok(again)
 }
 
-/// A finished issue sends again; refused for one that never will.
-async fn send_again(tx: &mut Tx<'_>, issue: IssueId) -> Result<(), Refusal> {
-    if operate::send_again(tx, issue).await? {
-        return Ok(());
-    }
+/// A finished issue sends again, also where it was paused with its last mails; refused for one that never will.
+async fn send_again(tx: &mut Tx<'_>, issue: IssueId, now: Timestamp) -> Result<(), Refusal> {
     let state = operate::issue_state(tx, issue).await?;
-    Err(Refusal::IssueState(state))
+    if !operate::send_again(tx, issue).await? {
+        return Err(Refusal::IssueState(state));
+    }
+    if state == "finished" {
+        // only what waits anew is open, and has its time already
+        super::operate::resume(tx, issue, "its mails are sent again", now, now).await?;
+    }
+    Ok(())
 }
 
 /// `false` when the delivery is not a held one of `issue`.

@@ -64,7 +64,7 @@ pub async fn pause(
     brakes::pause_issue(tx, issue, reason, now).await
 }
 
-/// Lets a paused issue go on where it was, and writes down why. `false` when it was not paused.
+/// Lets a paused issue go on where it was, and writes down why. `false` when it is not paused, or over.
 ///
 /// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
 /// lets it grow old; and the brakes count anew, so that what they have seen does not pause it again.

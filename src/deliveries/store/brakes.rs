@@ -26,7 +26,8 @@ const PAUSE_ISSUE: &str = "UPDATE issues SET paused_at = $2, pause_reason = $3
 
 const REMEMBER_PAUSE: &str =
     "INSERT INTO issue_pauses (issue_id, paused_at, pause_reason, resumed_at, resume_reason)
-     SELECT id, paused_at, pause_reason, $2, $3 FROM issues WHERE id = $1 AND paused_at IS NOT NULL
+     SELECT id, paused_at, pause_reason, $2, $3 FROM issues
+     WHERE id = $1 AND paused_at IS NOT NULL AND state IN ('draft', 'scheduled', 'preparing', 'sending')
      ON CONFLICT (issue_id, paused_at) DO NOTHING";
 const PAUSES: &str = "SELECT paused_at, pause_reason, resumed_at, resume_reason FROM issue_pauses
      WHERE issue_id = $1 ORDER BY paused_at";

@@ -9,7 +9,8 @@ use crate::deliveries::{Reason, State};
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
 use crate::write_db;
 
-const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL WHERE id = $1 AND paused_at IS NOT NULL";
+const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL
+     WHERE id = $1 AND paused_at IS NOT NULL AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
 const RENEW: &str = "UPDATE deliveries SET expires_at = $2
      WHERE issue_id = $1 AND is_open AND expires_at < $2";
 const RENEW_ALL: &str = "UPDATE deliveries SET expires_at = $1

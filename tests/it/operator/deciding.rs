@@ -1,12 +1,17 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::clock::{Clock as _, SystemClock};
 use paperround::deliveries::State;
 use paperround::id::IssueId;
+use tokio::sync::Notify;
 
 use super::{Edition, GRACE, Press, send_and_wait_out_doubts, states};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{Program, TestApp, db_test};
+
+const RESUME: &[&str] = &["issue", "resume", "world/1", "--reason", "mended"];
+const NOT_PAUSED: &str = "issue world/1 is not paused, or over";
 
 /// An issue of three readers: one mail is held, one failed, one was sent.
 async fn troubled(press: &Press, server: &SmtpServer) -> Edition {
@@ -173,5 +178,82 @@ db_test!(
             );
         }
         assert_eq!(before.1, "finished");
+    }
+);
+
+/// An issue whose last mail is refused while its operator pauses it: finished, and paused.
+async fn paused_at_its_end(press: &Press, server: &SmtpServer) -> Edition {
+    let readers = press.readers(1).await;
+    let edition = press.edition(&readers, "resend").await;
+    let asked = Arc::new(Notify::new());
+    let hears = asked.clone();
+    let sender_ok = Act::reply("250 2.1.0 ok").calling(move || hears.notify_one());
+    let refusal = Act::reply("550 5.7.1 no").delayed(Duration::from_millis(300));
+    server.script().once(Step::Mail, sender_ok);
+    server.script().once(Step::Rcpt, refusal);
+    let sender = press.sender(server).await;
+    tokio::join!(sender.run_until_idle(), async {
+        asked.notified().await;
+        press.pause(edition.issue).await;
+    });
+    assert_eq!(states(press, &edition).await, [State::Failed]);
+    assert_eq!(press.issue_state(edition.issue).await, "finished");
+    assert!(press.pause_reason(edition.issue).await.is_some());
+    edition
+}
+
+db_test!(
+    a_finished_issue_re_opens_also_where_it_was_paused_with_its_last_mail,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let edition = paused_at_its_end(&press, &server).await;
+        let run = Program::of(app).run(RESUME).expect(4);
+        assert!(run.err.contains(NOT_PAUSED), "{}", run.err);
+        Program::of(app)
+            .run(&["issue", "retry", "world/1"])
+            .expect(0);
+        catch_up(&press);
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(states(&press, &edition).await, [State::Sent]);
+        let shown = Program::of(app)
+            .run(&["issue", "show", "world/1"])
+            .expect(0);
+        assert!(
+            shown.out.contains("its mails are sent again"),
+            "{}",
+            shown.out
+        );
+    }
+);
+
+db_test!(
+    what_waits_again_of_a_paused_issue_waits_for_it_to_go_on,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let (refused, later) = (&readers[0].email, &readers[1].email);
+        let script = |recipient: &str, reply: &str| {
+            server
+                .script()
+                .always_for(recipient, Step::Rcpt, Act::reply(reply));
+        };
+        script(refused, "550 5.7.1 no");
+        script(later, "451 4.7.1 later");
+        press.sender(&server).await.run_until_idle().await;
+        press.pause(edition.issue).await;
+        let run = Program::of(app)
+            .run(&["issue", "retry", "world/1"])
+            .expect(0);
+        let words = "1 failed mails are tried again as soon as it goes on.";
+        assert!(run.err.contains(words), "{}", run.err);
+        assert_eq!(states(&press, &edition).await, [State::Pending; 2]);
+        assert!(press.pause_reason(edition.issue).await.is_some());
+
+        press.cancel(edition.issue).await;
+        let run = Program::of(app).run(RESUME).expect(4);
+        assert!(run.err.contains(NOT_PAUSED), "{}", run.err);
     }
 );
