@@ -297,6 +297,27 @@ mod tests {
     }
 
     #[test]
+    fn whichever_field_is_changed_it_is_found() {
+        let changes: [fn(&mut ConsentEvent); 9] = [
+            |event| event.id = ConsentEventId(uuid::Uuid::from_u128(9)),
+            |event| event.email_hash = vec![8; 32],
+            |event| event.newsletter_id = None,
+            |event| event.kind = ConsentKind::Withdrawn,
+            |event| event.channel = Channel::Console,
+            |event| event.wording_id = Some(WordingId(uuid::Uuid::nil())),
+            |event| event.page_url = Some("https://example.org/".to_owned()),
+            |event| event.user_agent = Some("Lynx".to_owned()),
+            |event| event.detail = json!({"topics": [], "cadence": "weekly"}),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = chain();
+            change(&mut changed[1]);
+            let found = first_broken(&changed);
+            assert_eq!(found, Some(changed[1].id), "change {number}");
+        }
+    }
+
+    #[test]
     fn erasing_the_personal_fields_leaves_the_chain_whole() {
         let mut erased = chain();
         erased[1].ip = None;

@@ -98,3 +98,26 @@ impl Pacer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::config::DatabaseTarget;
+
+    #[tokio::test]
+    async fn there_is_no_token_where_the_database_cannot_count_it_until_it_can_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(folder.path().join("paperround.db"));
+        // a file without tables
+        let db = Db::open(&target, 1).await.unwrap();
+        let clock = Arc::new(TestClock::at(Timestamp::UNIX_EPOCH));
+        let allowance = Allowance::per_second(1.0, 1);
+        let pacer = Pacer::new(db.clone(), clock.clone(), vec![("slow".into(), allowance)]);
+        assert!(!pacer.try_take("slow").await);
+        db.migrate().await.unwrap();
+        clock.advance(AFTER_ERROR);
+        assert!(pacer.try_take("slow").await);
+        db.close().await;
+    }
+}

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use paperround::newsletters::{Cadence, add};
 use paperround::subscribers::consent::first_broken;
 use paperround::subscribers::email_address::{AddressRules, EmailAddress};
+use paperround::subscribers::expire::remove_outdated;
 use paperround::subscribers::explain::{Explanation, explain};
 use paperround::token::{Purpose, ReaderToken};
 
@@ -158,6 +160,51 @@ db_test!(
         let page = site.post(&newer, &[]).await;
         assert!(page.assert_status(200).body.contains("Already confirmed"));
         assert_eq!(app.rows_of("consent").await.len(), 1);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_link_that_was_used_says_so_after_its_time_too,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let link = signed_up(app, &site).await;
+        site.post(&link, &[]).await.assert_status(200);
+        app.time.advance(Duration::from_hours(49));
+        remove_outdated(&app.db, app.now()).await.unwrap();
+        for page in [site.get(&link).await, site.post(&link, &[]).await] {
+            let page = page.assert_status(200);
+            assert!(page.body.contains("Already confirmed"), "{}", page.body);
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_topic_comes_no_more_often_than_its_publisher_allows,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let (slug, most) = ("asia".parse().unwrap(), Some(Cadence::Weekly));
+        let asia = add::topic(app, newsletter, slug, "Asia".to_owned(), most).await;
+        asia.unwrap();
+        let site = app.serve().await;
+        for cadence in ["daily", "weekly", "monthly"] {
+            let email = format!("{cadence}@example.org");
+            let form = [("email", &*email), ("topic", "asia"), ("cadence", cadence)];
+            let answer = site.post("/subscribe/world", &form).await;
+            answer.assert_status(303);
+            let link = format!("/confirm/{}", app.confirm_token(&email).await);
+            site.post(&link, &[]).await.assert_status(200);
+        }
+        assert_eq!(
+            app.rows_of("interest").await,
+            [
+                "interest asia monthly 0 0",
+                "interest asia weekly 0 0",
+                "interest asia weekly 0 0"
+            ]
+        );
         site.stop().await;
     }
 );

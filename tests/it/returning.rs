@@ -102,6 +102,52 @@ db_test!(
 );
 
 db_test!(
+    a_record_of_consent_goes_on_across_a_clock_that_was_set_back,
+    async |app: &TestApp| {
+        let site = app.serve().await;
+        let mut links = Vec::new();
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+            app.time.advance(Duration::from_millis(1));
+            let path = format!("/subscribe/{slug}");
+            site.post(&path, &[("email", ADA)]).await.assert_status(303);
+            links.push(format!("/confirm/{}", app.confirm_token(ADA).await));
+        }
+        site.post(&links[0], &[]).await.assert_status(200);
+        app.time.set(app.now() - Duration::from_hours(1));
+        let token = app.unsubscribe_token(app.subscription(ADA).await);
+        links[0] = format!("/unsubscribe/{token}");
+        for link in links.iter().rev() {
+            site.post(link, &[]).await.assert_status(200);
+        }
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        assert_eq!(explained.consent.len(), 3);
+        assert!(explained.consent_is_whole, "{:?}", explained.consent);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    who_confirms_soon_after_a_bounce_is_subscribed_and_mailed_again,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
+        answer.assert_status(303);
+        suppress(app, ADA, "hard_bounce", app.now()).await;
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        site.post(&link, &[]).await.assert_status(200);
+        assert_eq!(
+            app.rows_of("subscription").await,
+            ["subscription ada@example.org world active -"]
+        );
+        assert!(app.rows_of("suppression").await.is_empty());
+        site.stop().await;
+    }
+);
+
+db_test!(
     a_confirmation_lifts_what_a_bounce_left_whichever_pepper_hid_it_and_no_refusal,
     async |app: &TestApp| {
         app.newsletter("world").await;

@@ -6,6 +6,7 @@ use paperround::clock::Timestamp;
 use paperround::deliveries::Reason;
 use paperround::id::{NewsletterId, SignupId};
 use paperround::read_db;
+use paperround::subscribers::expire::remove_outdated;
 use paperround::subscribers::notice::{self, Claimed, Decision, NoticeKind};
 use paperround::write_db;
 
@@ -276,6 +277,23 @@ db_test!(
         sign_up(&site, "reader6@example.org")
             .await
             .assert_status(303);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_hit_is_not_removed_while_a_limit_still_counts_it,
+    [("signup.client_limits", "1/30d")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        sign_up(&site, "ada@example.org").await.assert_status(303);
+        for days in [2, 25] {
+            app.time.advance(Duration::from_hours(24 * days));
+            remove_outdated(&app.db, app.now()).await.unwrap();
+            let again = sign_up(&site, "ada@example.org").await;
+            again.assert_status(429);
+        }
         site.stop().await;
     }
 );

@@ -14,10 +14,14 @@ use sqlx::types::Json;
 
 use crate::support::{TestApp, db_test};
 
-/// A newsletter due each day at 07:00 in Berlin.
 async fn newsletter(app: &App) -> Newsletter {
+    newsletter_named(app, "world").await
+}
+
+/// A newsletter due each day at 07:00 in Berlin.
+async fn newsletter_named(app: &App, slug: &str) -> Newsletter {
     let new = NewNewsletter {
-        slug: "world".parse().unwrap(),
+        slug: slug.parse().unwrap(),
         name: "World".to_owned(),
         description: String::new(),
         from_name: "World".to_owned(),
@@ -143,6 +147,7 @@ const ISSUE: &str =
          max_cards, cutoff_seq, created_at, candidates, queued, excluded, in_doubt_policy)
      VALUES ($1, $2, 1, 'scheduled', $3, $4, 'failed', TRUE, 10, 1, $4, 0, 0, 0, 'resend')";
 const FINISHED: &str = "UPDATE issues SET state = 'finished'";
+const CANCELLED: &str = "UPDATE issues SET state = 'cancelled'";
 
 /// A newsletter whose issues go out as articles come.
 async fn immediate(app: &TestApp) -> Newsletter {
@@ -176,31 +181,54 @@ db_test!(
     }
 );
 
+/// An immediate issue of the newsletter, up to the first article, that failed.
+async fn failed_issue(app: &TestApp, newsletter: &Newsletter) {
+    let (id, newsletter, now): (IssueId, _, _) = (app.ids.next(), newsletter.id, app.now());
+    app.db
+        .write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move {
+                let cadences = Json(Cadences::NONE.with(Cadence::Immediate));
+                write_db!(tx, |conn| sqlx::query(ISSUE)
+                    .bind(id)
+                    .bind(newsletter)
+                    .bind(cadences)
+                    .bind(now)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await
+        .unwrap();
+}
+
+async fn count_due(app: &TestApp) -> usize {
+    slots::find(&app.db, app.now()).await.unwrap().due.len()
+}
+
 db_test!(
     articles_of_an_issue_that_failed_still_wait_for_an_immediate_one,
     async |app: &TestApp| {
         let newsletter = immediate(app).await;
         article(app, &newsletter, "a").await;
-        let (id, newsletter, now): (IssueId, _, _) = (app.ids.next(), newsletter.id, app.now());
-        app.db
-            .write::<_, sqlx::Error, _>(move |tx| {
-                Box::pin(async move {
-                    let cadences = Json(Cadences::NONE.with(Cadence::Immediate));
-                    write_db!(tx, |conn| sqlx::query(ISSUE)
-                        .bind(id)
-                        .bind(newsletter)
-                        .bind(cadences)
-                        .bind(now)
-                        .execute(conn)
-                        .await
-                        .map(drop))
-                })
-            })
-            .await
-            .unwrap();
-        let due = async || slots::find(&app.db, app.now()).await.unwrap().due.len();
-        assert_eq!(due().await, 1);
+        failed_issue(app, &newsletter).await;
+        for (state, expected) in [(None, 1), (Some(FINISHED), 0), (Some(CANCELLED), 1)] {
+            if let Some(state) = state {
+                app.execute(state).await;
+            }
+            assert_eq!(count_due(app).await, expected, "{state:?}");
+        }
+    }
+);
+
+db_test!(
+    issues_of_another_newsletter_take_no_articles_from_an_immediate_one,
+    async |app: &TestApp| {
+        let newsletter = immediate(app).await;
+        let other = newsletter_named(app, "asia").await;
+        article(app, &newsletter, "a").await;
+        failed_issue(app, &other).await;
         app.execute(FINISHED).await;
-        assert_eq!(due().await, 0);
+        assert_eq!(count_due(app).await, 1);
     }
 );

@@ -17,13 +17,17 @@ fn refused(class: Class) -> Said {
 }
 
 fn count(tally: &mut Tally, times: usize, domain: &str, said: &Said) {
+    count_at(NOW, tally, times, domain, said);
+}
+
+fn count_at(at: Timestamp, tally: &mut Tally, times: usize, domain: &str, said: &Said) {
     let answer = Answer {
         issue: IssueId(Uuid::nil()),
         domain: domain.to_owned(),
         said: said.clone(),
     };
     for _ in 0..times {
-        tally.count(&answer, NOW);
+        tally.count(&answer, at);
     }
 }
 
@@ -135,6 +139,27 @@ fn twenty_recipients_refused_in_a_row_over_three_domains_stop_it() {
 }
 
 #[test]
+fn whatever_is_said_of_a_whole_message_breaks_a_row_of_refused_recipients() {
+    for said in [
+        Said::Deferred { transmitted: true },
+        Said::Refused {
+            class: Class::Soft,
+            transmitted: true,
+            reply: "552 full".to_owned(),
+        },
+        Said::Lost,
+    ] {
+        let mut tally = Tally::default();
+        for domain in ["a.example", "b.example", "c.example"] {
+            count(&mut tally, 6, domain, &refused(Class::Relay));
+        }
+        count(&mut tally, 1, "a.example", &said);
+        count(&mut tally, 2, "a.example", &refused(Class::Relay));
+        assert_eq!(brakes(&tally), None, "{said:?}");
+    }
+}
+
+#[test]
 fn lost_replies_stop_it_from_five_and_one_percent_of_the_latest_on() {
     assert!(!is_pulled(0, 4, &Said::Lost));
     assert!(is_pulled(0, 5, &Said::Lost));
@@ -204,6 +229,23 @@ fn a_row_of_refusals_is_broken_by_any_workers_success() {
     one.count(&next, later + std::time::Duration::from_secs(1));
     let run = Tally::together(&[one, success]).run;
     assert_eq!(run.refusals, 0, "the row began before the success");
+}
+
+#[test]
+fn a_row_of_refusals_that_began_after_the_success_of_an_earlier_life_counts() {
+    let (mut earlier, mut life) = (Tally::default(), Tally::default());
+    count(&mut earlier, 1, "a.example", &Said::Accepted);
+    let later = NOW + std::time::Duration::from_secs(1);
+    for domain in ["a.example", "b.example", "c.example"] {
+        count_at(later, &mut life, 7, domain, &refused(Class::Relay));
+    }
+    assert!(matches!(
+        brakes(&Tally::together(&[earlier, life])),
+        Some(Brake::EveryRecipient {
+            refusals: 21,
+            domains: 3
+        })
+    ));
 }
 
 #[test]

@@ -167,3 +167,15 @@ fn a_loss_before_the_dot_is_no_doubt_and_one_behind_it_is() {
     assert_eq!(wait(&settled), 15 * 60);
     assert_eq!(wait(&settle(&notice(), Phase::Dot, lost())), 60);
 }
+
+#[test]
+fn the_brakes_know_a_domain_however_its_readers_write_it() {
+    for recipient in ["ada@example.org", "eve@Example.ORG"] {
+        let claimed = Claimed {
+            recipient: recipient.to_owned(),
+            ..digest()
+        };
+        let settled = settle(&claimed, Phase::Rcpt, reply(550, "5.1.1 unknown"));
+        assert_eq!(settled.answer.unwrap().domain, "example.org");
+    }
+}

@@ -236,6 +236,23 @@ fn missed_slots_follow_their_rule() {
 }
 
 #[test]
+fn a_slot_on_time_makes_an_issue_where_missed_ones_make_none() {
+    let daily = calendar("all", "07:00", "UTC");
+    let at = instant("2027-01-01T07:00:00Z");
+    let quarter = Duration::from_mins(15);
+    for (late, expected) in [
+        (Duration::ZERO, true),
+        (quarter, true),
+        (quarter + Duration::from_micros(1), false),
+    ] {
+        let slots = daily.slots_between(at - hours(1), at + late);
+        let chosen = choose_due(slots, Missed::None, hours(12), at + late);
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0].1, expected, "{late:?} late");
+    }
+}
+
+#[test]
 fn weekly_and_monthly_slots_fall_on_their_days() {
     let names = |days: &str| {
         calendar(days, "07:00", "UTC")

@@ -237,6 +237,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_written_behind_an_end_too_long_to_be_a_torn_line_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let damage = "x".repeat(2000);
+        fs::write(&path, line::write(&entry(1)) + &damage).unwrap();
+        let journal = Journal::at(path);
+        journal.append(&[entry(2)]).await.unwrap();
+        let loaded = journal.load().await.unwrap();
+        assert_eq!((known(&loaded), loaded.damaged), (2, vec![2]));
+    }
+
+    #[tokio::test]
     async fn damage_is_reported_and_the_rest_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");

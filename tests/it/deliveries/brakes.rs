@@ -3,6 +3,8 @@ use std::time::Duration;
 use paperround::deliveries::operate::{self, Counts};
 use paperround::deliveries::{State, brakes, decide};
 use paperround::id::IssueId;
+use paperround::write_db;
+use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 
 use super::senders::{To, leases};
@@ -10,6 +12,8 @@ use super::{Edition, Press, Reader};
 use crate::support::smtp_server::ledger::Ledger;
 use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
+
+const TALLY: &str = "INSERT INTO brake_tallies (issue_id, worker_id, tally) VALUES ($1, $1, $2)";
 
 /// Connections of a sender in these tests.
 const CONNECTIONS: usize = 4;
@@ -341,5 +345,62 @@ db_test!(
         sender.run_until_idle().await;
         assert_eq!(press.pause_reason(edition.issue).await, None);
         assert_eq!(counts(&press, edition.issue).await.failed, 2);
+    }
+);
+
+db_test!(
+    what_a_crash_kept_from_being_looked_at_pauses_the_issue_before_more_leaves,
+    async |app: &TestApp| {
+        let (press, _, edition) = issue(app, 3).await;
+        let id = edition.issue;
+        // counted by a worker that died then
+        press
+            .write(move |tx| {
+                Box::pin(async move {
+                    let tally = Json(serde_json::json!({ "answers": 100, "hard": 6 }));
+                    write_db!(tx, |conn| sqlx::query(TALLY)
+                        .bind(id)
+                        .bind(tally)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await;
+        let server = SmtpServer::start().await;
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(
+            why_paused(&press, &edition).await,
+            "6 of 100 addresses do not exist (over 5 %)"
+        );
+        assert_eq!(server.accepted().len(), 0);
+    }
+);
+
+/// How often the issue's message was refused in these words.
+async fn times_refused(press: &Press, edition: &Edition, words: &str) -> Option<u64> {
+    let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+    tally.content.get(words).copied()
+}
+
+db_test!(
+    what_is_counted_of_one_issue_and_forgotten_says_nothing_of_another,
+    async |app: &TestApp| {
+        let (press, readers, first) = issue(app, 12).await;
+        let second = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let odd = "554 5.6.0 odd";
+        refuse(&server, &readers[..2], 1, Step::Dot, odd);
+        // one waits, so that neither issue is finished
+        refuse(&server, &readers[2..3], 1, Step::Rcpt, "451 4.7.1 later");
+        press.sender(&server).await.run_until_idle().await;
+        for edition in [&first, &second] {
+            assert_eq!(times_refused(&press, edition, odd).await, Some(2));
+            assert_eq!(press.pause_reason(edition.issue).await, None);
+        }
+        press.pause(first.issue).await;
+        press.resume(first.issue).await;
+        assert_eq!(times_refused(&press, &first, odd).await, None);
+        assert_eq!(times_refused(&press, &second, odd).await, Some(2));
     }
 );

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use paperround::clock::Timestamp;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::id::DeliveryId;
@@ -9,7 +10,8 @@ use paperround::write_db;
 use super::Press;
 use crate::support::{TestApp, db_test};
 
-const IS_OVER: &str = "UPDATE deliveries SET expires_at = $2 WHERE id = $1";
+const EXPIRES: &str = "UPDATE deliveries SET expires_at = $2 WHERE id = $1";
+const WAITS: &str = "UPDATE deliveries SET not_before = $2 WHERE id = $1";
 
 async fn at_most(press: &Press, limit: usize) -> Terms {
     Terms {
@@ -24,28 +26,41 @@ fn ids(claimed: &[Ready]) -> Vec<DeliveryId> {
     claimed.iter().map(|ready| ready.claimed.id).collect()
 }
 
+async fn claim_notices(press: &Press, terms: Terms) -> Vec<DeliveryId> {
+    let mailroom: Arc<dyn Mailroom> = press.desk.clone();
+    let claimed = claim::notices(&press.db, &mailroom, terms).await;
+    ids(&claimed.unwrap())
+}
+
+/// Changes one of a mail's times.
+async fn set(press: &Press, sql: &'static str, id: DeliveryId, at: Timestamp) {
+    press
+        .write(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(sql)
+                    .bind(id)
+                    .bind(at)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await;
+}
+
 db_test!(
-    a_digest_whose_time_is_over_is_not_claimed_along_with_the_others,
+    a_digest_whose_time_is_over_or_has_not_come_is_not_claimed_along_with_the_others,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let readers = press.readers(2).await;
-        let edition = press.edition(&readers, "resend").await;
-        let (over, now) = (edition.deliveries[0], press.now());
-        press
-            .write(move |tx| {
-                Box::pin(async move {
-                    write_db!(tx, |conn| sqlx::query(IS_OVER)
-                        .bind(over)
-                        .bind(now)
-                        .execute(conn)
-                        .await
-                        .map(drop))
-                })
-            })
-            .await;
-        let terms = at_most(&press, 10).await;
-        let claimed = claim::digests(&press.db, edition.issue, terms).await;
-        assert_eq!(ids(&claimed.unwrap()), edition.deliveries[1..]);
+        for (sql, after, domain) in [(EXPIRES, 0, "over.example"), (WAITS, 1, "waits.example")] {
+            let readers = press.readers_at(domain, 2).await;
+            let edition = press.edition(&readers, "resend").await;
+            let at = press.now() + Duration::from_secs(after);
+            set(&press, sql, edition.deliveries[0], at).await;
+            let terms = at_most(&press, 10).await;
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            assert_eq!(ids(&claimed.unwrap()), edition.deliveries[1..], "{sql}");
+        }
     }
 );
 
@@ -59,9 +74,64 @@ db_test!(
             notices.push(notice);
             press.time.advance(Duration::from_secs(1));
         }
-        let mailroom: Arc<dyn Mailroom> = press.desk.clone();
         let terms = at_most(&press, 2).await;
-        let claimed = claim::notices(&press.db, &mailroom, terms).await;
-        assert_eq!(ids(&claimed.unwrap()), notices[..2]);
+        assert_eq!(claim_notices(&press, terms).await, notices[..2]);
+    }
+);
+
+db_test!(
+    a_notice_whose_time_is_over_or_has_not_come_is_not_claimed_along_with_the_others,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, over) = press.sign_up("over@example.org").await;
+        let (_, waits) = press.sign_up("waits@example.org").await;
+        let (_, due) = press.sign_up("due@example.org").await;
+        let now = press.now();
+        set(&press, EXPIRES, over, now).await;
+        set(&press, WAITS, waits, now + Duration::from_secs(1)).await;
+        let terms = at_most(&press, 10).await;
+        assert_eq!(claim_notices(&press, terms).await, [due]);
+    }
+);
+
+db_test!(
+    a_notice_that_may_have_killed_the_process_is_claimed_alone,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, deadly) = press.sign_up("deadly@example.org").await;
+        for crash in 1..=2 {
+            let terms = at_most(&press, 10).await;
+            assert_eq!(claim_notices(&press, terms).await, [deadly], "{crash}");
+        }
+        let (_, other) = press.sign_up("other@example.org").await;
+        let terms = at_most(&press, 10).await;
+        assert_eq!(claim_notices(&press, terms).await, [other]);
+        let alone = Terms {
+            suspects: true,
+            ..terms
+        };
+        assert_eq!(claim_notices(&press, alone).await, [deadly]);
+    }
+);
+
+db_test!(
+    issues_of_which_nothing_can_be_claimed_take_no_turns,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let mut editions = Vec::new();
+        for _ in 0..4 {
+            editions.push(press.edition(&readers, "resend").await);
+        }
+        let [due, over, waits, paused] = &editions[..] else {
+            panic!("there are four");
+        };
+        let now = press.now();
+        set(&press, EXPIRES, over.deliveries[0], now).await;
+        let later = now + Duration::from_secs(1);
+        set(&press, WAITS, waits.deliveries[0], later).await;
+        press.pause(paused.issue).await;
+        let open = claim::open_issues(&press.db, now).await;
+        assert_eq!(open.unwrap(), [due.issue]);
     }
 );

@@ -113,6 +113,33 @@ db_test!(
     }
 );
 
+db_test!(
+    a_mail_that_the_spare_deferred_goes_over_the_first_as_soon_as_that_works,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 1).await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let sender = press
+            .sender_along(&[("first", &first, None), ("second", &second, None)])
+            .await;
+        is_busy(&first);
+        sender.run_until_idle().await;
+        press.time.advance(Duration::from_secs(30));
+        let later = Act::reply("451 4.7.1 later");
+        second.script().once(Step::Dot, later);
+        sender.run_until_idle().await;
+        let deferred = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (deferred.tries, deferred.relay_id.as_deref()),
+            (1, Some("second"))
+        );
+        first.script().clear();
+        press.time.advance(Duration::from_mins(20));
+        sender.run_until_idle().await;
+        assert_eq!(sent(&press, &edition).await, 1);
+        assert_eq!((first.accepted().len(), second.accepted().len()), (1, 0));
+    }
+);
+
 /// Two relays. The first was busy and is not any more; the second may have the issue's one mail.
 async fn in_doubt_at_the_second(
     press: &Press,

@@ -61,6 +61,18 @@ db_test!(
 );
 
 db_test!(
+    a_worker_with_nothing_in_hand_lives_on_when_another_begins,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let idle = press.worker_beside_others().await;
+        let life = idle.id();
+        press.worker_beside_others().await;
+        idle.beat().await.unwrap();
+        assert_eq!(idle.id(), life, "it is not taken for dead");
+    }
+);
+
+db_test!(
     k5_a_worker_stops_by_its_own_clock_before_others_take_it_for_dead,
     async |app: &TestApp| {
         let (press, edition, _server) = one(app).await;

@@ -16,8 +16,12 @@ mod failover;
 mod goodbye;
 /// Several workers on one database: whose row is whose, until when, and what becomes of lost answers.
 mod leases;
+/// Mails one by one, a page at a time.
+mod listing;
 /// Random histories against the promises.
 mod machine;
+/// Mails as they are made: what fails then, and their envelope senders.
+mod making;
 /// Marks that the database refuses.
 mod marks;
 /// Notices: decided at the claim, checked at the mark, first in line.
@@ -32,6 +36,8 @@ mod pace;
 mod pausing;
 /// Workers that die, sleep or are stopped, and replies that come late.
 mod recovery;
+/// What a worker does by itself while it runs, and when it stops or begins anew.
+mod running;
 /// What replies and losses do to a row.
 mod sending;
 /// Mails that are signed on threads of their own.

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use paperround::config::InDoubt;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Decision;
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
-use paperround::deliveries::{Kind, Reason, State};
+use paperround::deliveries::{Kind, Leases, Reason, State, recover};
 use paperround::worker::mailroom::ServiceMailroom;
 use std::sync::Arc;
 
@@ -162,26 +163,75 @@ db_test!(
 );
 
 db_test!(
-    a_notice_counts_against_its_addresss_limits_once_however_often_it_is_claimed,
+    with_the_setting_hold_a_notice_whose_reply_was_lost_is_not_sent_again,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let site = app.serve().await;
-        let form = [("email", "ada@example.org")];
-        let answer = site.post("/subscribe/world", &form).await;
-        answer.assert_status(303);
-        site.stop().await;
-        let mailroom: Arc<dyn Mailroom> = Arc::new(ServiceMailroom::new(app.app.clone()));
-        let (worker, ledger) = (press.worker().await, ledger(&press));
-        for _ in 0..4 {
-            let terms = Terms {
-                owner: worker.id(),
-                now: press.now(),
-                limit: 10,
-                suspects: false,
-            };
-            let claimed = claim::notices(&press.db, &mailroom, terms).await.unwrap();
-            assert_eq!(claimed.len(), 1);
-            ledger.give_back(&claimed[0].claimed, press.now()).await;
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let ready = claim_notice(&press).await;
+        let marked = ledger(&press).mark(&ready[0], "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        // its worker dies
+        press.worker().await;
+        assert_eq!(press.state(notice).await, State::InDoubt);
+        let hold = Leases {
+            in_doubt: InDoubt::Hold,
+            ..leases()
+        };
+        press.time.advance(hold.notice_grace);
+        let swept = recover::sweep(&press.db, press.now(), &hold).await;
+        assert_eq!(swept.unwrap().decided, 1);
+        let delivery = press.delivery(notice).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Held, Some(Reason::Doubt))
+        );
+    }
+);
+
+/// A sign-up by the form, and its confirmation claimed so many times, each time a minute later.
+async fn claimed_again(app: &TestApp, times: usize) -> (Arc<dyn Mailroom>, Vec<Ready>) {
+    let press = Press::new(app).await;
+    let site = app.serve().await;
+    let form = [("email", "ada@example.org")];
+    let answer = site.post("/subscribe/world", &form).await;
+    answer.assert_status(303);
+    site.stop().await;
+    let mailroom: Arc<dyn Mailroom> = Arc::new(ServiceMailroom::new(app.app.clone()));
+    let (worker, ledger) = (press.worker().await, ledger(&press));
+    let mut claims = Vec::new();
+    for _ in 0..times {
+        let terms = Terms {
+            owner: worker.id(),
+            now: press.now(),
+            limit: 10,
+            suspects: false,
+        };
+        let claimed = claim::notices(&press.db, &mailroom, terms).await.unwrap();
+        assert_eq!(claimed.len(), 1, "it may be sent");
+        ledger.give_back(&claimed[0].claimed, press.now()).await;
+        claims.extend(claimed);
+        press.time.advance(Duration::from_mins(1));
+    }
+    (mailroom, claims)
+}
+
+db_test!(
+    a_notice_counts_against_its_addresss_limits_once_however_often_it_is_claimed,
+    async |app: &TestApp| {
+        claimed_again(app, 4).await;
+    }
+);
+
+db_test!(
+    a_notice_has_the_same_bytes_at_each_attempt,
+    async |app: &TestApp| {
+        let (mailroom, claims) = claimed_again(app, 2).await;
+        let mut copies = Vec::new();
+        for ready in &claims {
+            let mail = mailroom.mail(&ready.claimed).await.unwrap();
+            copies.push(String::from_utf8(mail.wire.unstuffed()).unwrap());
         }
+        assert_ne!(claims[0].claimed.attempt, claims[1].claimed.attempt);
+        assert_eq!(copies[0], copies[1]);
     }
 );

@@ -162,6 +162,24 @@ db_test!(
 );
 
 db_test!(
+    what_is_in_doubt_of_an_issue_that_was_paused_and_then_cancelled_is_held_after_its_grace,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        server.script().once(Step::Dot, Act::close().accepted());
+        let sender = press.sender(&server).await;
+        sender.run_until_idle().await;
+        press.pause(edition.issue).await;
+        press.cancel(edition.issue).await;
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Held);
+    }
+);
+
+db_test!(
     an_operator_decides_about_what_is_held,
     async |app: &TestApp| {
         let press = Press::new(app).await;

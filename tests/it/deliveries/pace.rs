@@ -105,6 +105,25 @@ db_test!(
     }
 );
 
+db_test!(
+    what_one_relay_is_given_is_not_taken_from_another,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (db, now) = (&press.db, press.now());
+        let allowance = Allowance::per_second(1.0, 2);
+        for (relay, is_given) in [
+            ("first", true),
+            ("second", true),
+            ("first", true),
+            ("first", false),
+            ("second", true),
+        ] {
+            let token = pace::take(db, relay, allowance, now).await.unwrap();
+            assert_eq!(token.is_ok(), is_given, "{relay}");
+        }
+    }
+);
+
 db_test!(two_workers_share_one_allowance, async |app: &TestApp| {
     let (press, _) = issue(app, 12).await;
     let server = SmtpServer::start().await;

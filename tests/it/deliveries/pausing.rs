@@ -1,6 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use paperround::deliveries::{Reason, State};
+use tokio::sync::Notify;
 
 use super::{Edition, Press};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
@@ -136,5 +139,32 @@ db_test!(
         let after = press.now().since(resumed);
         let hours = |count| Duration::from_hours(count);
         assert!(after > hours(42) && after < hours(48), "{after:?}");
+    }
+);
+
+db_test!(
+    what_was_claimed_before_its_issue_was_paused_is_given_back_without_an_envelope,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let readers = press.readers(4).await;
+        let edition = press.edition(&readers, "resend").await;
+        let (envelopes, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, reached) = (envelopes.clone(), first.clone());
+        let sender_ok = Act::reply("250 2.1.0 ok").calling(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            reached.notify_one();
+        });
+        let slowly = Act::reply("354 go on").delayed(Duration::from_millis(500));
+        server.script().always(Step::Mail, sender_ok);
+        server.script().once(Step::Data, slowly);
+        // over one connection: all four are claimed at once
+        let sender = press.sender_with(&server, 1).await;
+        tokio::join!(sender.run_until_idle(), async {
+            first.notified().await;
+            press.pause(edition.issue).await;
+        });
+        assert_eq!(states(&press, &edition).await, [State::Pending; 4]);
+        assert_eq!(envelopes.load(Ordering::Relaxed), 1);
     }
 );

@@ -130,6 +130,28 @@ db_test!(
     }
 );
 
+db_test!(
+    what_may_have_arrived_and_is_then_deferred_for_two_days_is_held,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let sender = press.sender(&server).await;
+        server.script().once(Step::Dot, Act::close().accepted());
+        sender.run_until_idle().await;
+        press.time.advance(leases().grace);
+        let later = Act::reply("451 4.7.1 later");
+        server.script().once(Step::Rcpt, later);
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+        press.time.advance(Duration::from_hours(48));
+        sender.run_until_idle().await;
+        let delivery = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (delivery.state, delivery.reason),
+            (State::Held, Some(Reason::Doubt))
+        );
+    }
+);
+
 db_test!(a_refused_recipient_fails_alone, async |app: &TestApp| {
     let press = Press::new(app).await;
     let readers = press.readers(3).await;

@@ -151,6 +151,24 @@ async fn a_second_goodbye_whose_line_is_missing_is_added_beside_the_first() {
     }
 }
 
+const PEOPLE: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 501)
+     INSERT INTO subscribers (id, email, email_key, created_at)
+     SELECT unhex(printf('%032x', n)), 'reader' || n || '@example.org', 'reader' || n || '@example.org', 0
+     FROM numbers";
+const GOODBYES: &str =
+    "INSERT INTO subscriptions (id, subscriber_id, newsletter_id, state, started_at, ended_at)
+     SELECT subscribers.id, subscribers.id, newsletters.id, 'unsubscribed', 0, 1
+     FROM subscribers CROSS JOIN newsletters";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_is_new_gets_every_goodbye_however_many_there_are() {
+    let scene = Scene::new(Engine::Sqlite, &[]).await;
+    scene.app.execute(PEOPLE).await;
+    scene.app.execute(GOODBYES).await;
+    scene.work().await;
+    assert_eq!(journal(&scene).lines().count(), 501);
+}
+
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_has_no_journal() {

@@ -7,6 +7,7 @@
 
 mod crew;
 mod faults;
+mod lock;
 mod partition;
 mod scene;
 

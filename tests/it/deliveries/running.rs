@@ -1,0 +1,189 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use paperround::deliveries::send::Sending;
+use paperround::deliveries::writer::Ledger;
+use paperround::deliveries::{Reason, State, recover};
+use paperround::smtp::channel::Channel;
+use paperround::smtp::route::Wish;
+use paperround::worker::sender::Parts;
+use paperround::{instance, worker};
+use tokio_util::sync::CancellationToken;
+
+use super::Press;
+use super::leases::claim;
+use super::senders::{To, leases};
+use super::sending::one;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::{Engine, TestApp, db_test};
+
+/// For what comes at once.
+const SOON: Duration = Duration::from_secs(10);
+
+db_test!(
+    a_mail_whose_time_is_over_is_given_up_while_the_sender_runs,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let id = edition.deliveries[0];
+        press.time.advance(Duration::from_hours(48));
+        let sender = press.sender(&server).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let given_up = async {
+                while press.state(id).await == State::Pending {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(SOON, given_up)
+                .await
+                .expect("it is given up");
+            stop.cancel();
+        });
+        let delivery = press.delivery(id).await;
+        let end = (delivery.state, delivery.reason);
+        assert_eq!(end, (State::Failed, Some(Reason::Expired)));
+    }
+);
+
+db_test!(
+    how_long_a_stop_waits_and_how_often_is_swept_is_as_the_settings_say,
+    [("delivery.drain", "7s"), ("delivery.worker_lease", "36s")],
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let channel =
+            Channel::from_settings(&app.config, app.clock.clone(), app.entropy.clone()).unwrap();
+        let worker = press.worker().await;
+        let pace = Parts::of(app, worker, channel, press.desk.clone()).pace;
+        assert_eq!(pace.drain, Duration::from_secs(7));
+        assert_eq!(pace.sweep, Duration::from_secs(36) / 12);
+    }
+);
+
+db_test!(
+    an_envelope_that_is_not_answered_before_the_end_of_the_drain_is_given_back,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        // the first of a connection, and one that went along with a message
+        for answered in [0, 1] {
+            let domain = format!("after{answered}.example");
+            let readers = press.readers_at(&domain, 2).await;
+            let edition = press.edition(&readers, "resend").await;
+            let server = SmtpServer::start().await;
+            let stop = CancellationToken::new();
+            let stopping = stop.clone();
+            let stalls = Act::stall().calling(move || stopping.cancel());
+            for _ in 0..answered {
+                let good = Act::reply("250 2.1.5 ok");
+                server.script().once(Step::Rcpt, good);
+            }
+            server.script().always(Step::Rcpt, stalls);
+            let to = To {
+                max_connections: 1,
+                drain: Duration::from_millis(200),
+                ..To::port(server.port())
+            };
+            let sender = press.sender_to(to).await;
+            sender.run(stop).await;
+            let mut found = Vec::new();
+            for id in &edition.deliveries {
+                let delivery = press.delivery(*id).await;
+                found.push((delivery.state, delivery.crashes));
+            }
+            let count = |state| found.iter().filter(|found| **found == (state, 0)).count();
+            let ends = (count(State::Sent), count(State::Pending));
+            assert_eq!(ends, (answered, 2 - answered), "{found:?}");
+            press.cancel(edition.issue).await;
+        }
+    }
+);
+
+db_test!(
+    what_was_claimed_in_an_earlier_life_is_given_back_without_an_envelope,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let worker = press.worker().await;
+        let ready = claim(&press, &edition, &worker).await;
+        worker.begin_anew().await;
+        let envelopes = Arc::new(AtomicUsize::new(0));
+        let counted = envelopes.clone();
+        let sender_ok = Act::reply("250 2.1.0 ok").calling(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        server.script().always(Step::Mail, sender_ok);
+        let route = press.route(&[("scripted", &server, None)], press.time.clone());
+        let channel = Channel::Smtp(route);
+        let wish = Wish {
+            sender: "world",
+            relay: None,
+        };
+        let mut line = channel.open(&wish).await.unwrap();
+        let sending = Sending {
+            ledger: Ledger::new(press.db.clone(), press.time.clone(), leases()),
+            mailroom: press.desk.clone(),
+            worker,
+            clock: press.time.clone(),
+            entropy: press.entropy.clone(),
+            leases: leases(),
+            channel,
+            give_up: CancellationToken::new(),
+        };
+        let left = sending.send(&mut line, ready, || None).await;
+        assert!(left.is_none());
+        assert_eq!(envelopes.load(Ordering::Relaxed), 0);
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+    }
+);
+
+db_test!(
+    a_sign_of_life_counts_from_before_it_was_written,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let worker = press.worker_beside_others().await;
+        let its_write = Duration::from_secs(30);
+        let (beaten, ()) = tokio::join!(worker.beat(), async {
+            press.time.advance(its_write);
+        });
+        beaten.unwrap();
+        assert!(worker.is_alive());
+        press.time.advance(leases().own_worker_lease() - its_write);
+        assert!(!worker.is_alive());
+    }
+);
+
+db_test!(
+    a_signup_whose_link_has_expired_is_removed_and_an_open_one_stays,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        press.sign_up("ada@example.org").await;
+        press.time.advance(Duration::from_hours(49));
+        recover::expire(&press.db, press.now()).await.unwrap();
+        press.sign_up("eve@example.org").await;
+        worker::cleanup::run(app).await.unwrap();
+        let left = app.rows_of("signup").await;
+        assert_eq!(left, ["signup eve@example.org open"]);
+    }
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_epoch_rises_while_a_worker_is_at_work_without_any_release() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let prepared = worker::prepare(app.app.clone()).await.unwrap();
+    let epoch = async || -> i64 {
+        let mark = instance::mark(&app.db).await.unwrap();
+        mark.expect("it has begun").epoch
+    };
+    let at_its_start = epoch().await;
+    let lock = app.db.lock_worker().await.unwrap();
+    let stop = CancellationToken::new();
+    let work = tokio::spawn(prepared.run(lock, stop.clone()));
+    let raised = async {
+        while epoch().await == at_its_start {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, raised).await.expect("it rises");
+    stop.cancel();
+    work.await.unwrap();
+    app.finish().await;
+}
