@@ -220,9 +220,9 @@ db_test!(
             .run(&["issue", "show", "world/1"])
             .expect(0);
         assert!(
-            shown.out.contains("its mails are sent again"),
+            shown.err.contains("its mails are sent again"),
             "{}",
-            shown.out
+            shown.err
         );
     }
 );
