@@ -181,6 +181,19 @@ db_test!(
     }
 );
 
+db_test!(
+    articles_that_an_immediate_schedule_had_for_nobody_are_looked_at_once,
+    async |app: &TestApp| {
+        let newsletter = immediate(app).await;
+        for name in ["a", "b"] {
+            article(app, &newsletter, name).await;
+            assert_eq!(tick(app, app.now()).await.len(), 1, "{name}");
+            app.time.advance(Duration::from_mins(31));
+            assert_eq!(count_due(app).await, 0, "nothing has come since {name}");
+        }
+    }
+);
+
 /// An immediate issue of the newsletter, up to the first article, that failed.
 async fn failed_issue(app: &TestApp, newsletter: &Newsletter) {
     let (id, newsletter, now): (IssueId, _, _) = (app.ids.next(), newsletter.id, app.now());

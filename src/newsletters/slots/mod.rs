@@ -94,6 +94,8 @@ struct Waiting {
     newest_seq: i64,
     /// How many released articles no issue of the cadence had yet.
     articles: i64,
+    /// Whether a slot was settled when that number was the newest: nothing has come since.
+    is_settled: bool,
     /// When the schedule's last slot was due.
     last_at: Option<Timestamp>,
 }
@@ -262,16 +264,22 @@ fn plan(candidates: Vec<(Schedule, Waiting)>, now: Timestamp) -> Plan {
 }
 
 fn immediate_slot(schedule: Schedule, waiting: Waiting, now: Timestamp) -> Option<DueSlot> {
-    let enough = waiting.articles >= i64::from(schedule.min_articles.max(1));
+    // what was found to be for nobody, or was cancelled, comes with the next article
+    let enough = !waiting.is_settled && waiting.articles >= i64::from(schedule.min_articles.max(1));
     let rested = waiting
         .last_at
         .is_none_or(|last| now.since(last) >= schedule.min_interval);
-    let name = format!("seq:{}", waiting.newest_seq);
+    let name = slot_of(waiting.newest_seq);
     (enough && rested).then_some(DueSlot {
         schedule,
         name,
         at: now,
     })
+}
+
+/// The slot of an immediate schedule when this number is the newest.
+fn slot_of(newest_seq: i64) -> String {
+    format!("seq:{newest_seq}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use sqlx::types::Json;
 
-use super::{DueSlot, Outcome, SettledSlot, Waiting, last_cutoff};
+use super::{DueSlot, Outcome, SettledSlot, Waiting, last_cutoff, slot_of};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::id::{IssueId, NewsletterId};
@@ -19,6 +19,7 @@ const NEWEST_SEQ: &str =
     "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM articles WHERE newsletter_id = $1";
 const LAST_AT: &str =
     "SELECT due_at FROM slots WHERE schedule_id = $1 ORDER BY due_at DESC LIMIT 1";
+const IS_SETTLED: &str = "SELECT EXISTS (SELECT 1 FROM slots WHERE schedule_id = $1 AND slot = $2)";
 const SETTLE: &str = "INSERT INTO slots (schedule_id, slot, due_at, issue_id, outcome, at)
      VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (schedule_id, slot) DO NOTHING";
@@ -76,6 +77,11 @@ pub(super) async fn waiting(db: &Db, schedule: &Schedule) -> sqlx::Result<Waitin
         .bind(newsletter)
         .fetch_one(conn)
         .await)?;
+    let is_settled = read_db!(db, |conn| sqlx::query_scalar(IS_SETTLED)
+        .bind(schedule.id)
+        .bind(slot_of(newest_seq))
+        .fetch_one(conn)
+        .await)?;
     let last_at = read_db!(db, |conn| sqlx::query_scalar(LAST_AT)
         .bind(schedule.id)
         .fetch_optional(conn)
@@ -83,6 +89,7 @@ pub(super) async fn waiting(db: &Db, schedule: &Schedule) -> sqlx::Result<Waitin
     Ok(Waiting {
         newest_seq,
         articles,
+        is_settled,
         last_at,
     })
 }

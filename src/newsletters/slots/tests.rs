@@ -121,6 +121,7 @@ fn an_immediate_schedule_waits_for_articles_and_for_its_interval() {
     let waiting = Waiting {
         newest_seq: 9,
         articles: 2,
+        is_settled: false,
         last_at: None,
     };
     assert!(
@@ -153,6 +154,7 @@ fn an_immediate_schedule_joins_what_is_due_anyway() {
     let waiting = Waiting {
         newest_seq: 9,
         articles: 2,
+        is_settled: false,
         last_at: None,
     };
     let schedules = vec![
