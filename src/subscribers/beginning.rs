@@ -53,7 +53,8 @@ impl Beginning {
     }
 }
 
-/// Begins, or begins anew. Earlier interests stay as the memory of what was given.
+/// Begins, or begins anew, and gives the rhythm in force: that of the topic that comes most often. Earlier interests
+/// stay as the memory of what was given.
 pub(super) async fn begin(
     tx: &mut Tx<'_>,
     newsletter: NewsletterId,
@@ -61,7 +62,10 @@ pub(super) async fn begin(
     subscription: SubscriptionId,
 ) -> sqlx::Result<Cadence> {
     let beginning = Beginning::of(tx, newsletter).await?;
+    let interests = beginning.interests(selection, subscription);
     store::end_interests(tx, subscription).await?;
-    store::start_interests(tx, &beginning.interests(selection, subscription)).await?;
-    Ok(beginning.cadence(selection))
+    store::start_interests(tx, &interests).await?;
+    // no topic comes more often
+    let in_force = interests.iter().map(|interest| interest.cadence).min();
+    Ok(in_force.unwrap_or_else(|| beginning.cadence(selection)))
 }

@@ -12,7 +12,7 @@ use super::network::Network;
 use super::store::{self, Window};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::config::Limit;
+use crate::config::{Limit, SignupConfig};
 use crate::db::Tx;
 use crate::token::KeyRing;
 
@@ -110,6 +110,21 @@ pub fn mailbox_of(key: &EmailKey) -> String {
         "gmail.com" | "googlemail.com" => format!("{}@gmail.com", local.replace('.', "")),
         _ => format!("{local}@{domain}"),
     }
+}
+
+/// How far back the beginning of a bucket that still counts may lie, for the longest of all limits.
+pub(super) fn longest(config: &SignupConfig) -> Duration {
+    let all = [
+        &config.address_limits,
+        &config.client_limits,
+        &config.network_limits,
+        &config.instance_limits,
+        &config.wrong_token_limits,
+    ];
+    // a window slides by buckets, so that it reaches back by one more
+    let reaches = |limit: &Limit| limit.per + 2 * bucket(limit);
+    let reaches = all.into_iter().flatten().map(reaches);
+    reaches.max().unwrap_or_default()
 }
 
 fn bucket(limit: &Limit) -> Duration {

@@ -6,9 +6,8 @@ use crate::subscribers;
 
 /// Removes it. May run at any time, and twice.
 pub async fn run(app: &App) -> sqlx::Result<()> {
-    let now = app.clock.now();
-    let mut removed = subscribers::expire::remove_outdated(&app.db, now).await?;
-    removed += idempotency::remove_outdated(&app.db, now).await?;
+    let mut removed = subscribers::expire::remove_outdated(app).await?;
+    removed += idempotency::remove_outdated(&app.db, app.clock.now()).await?;
     if removed > 0 {
         tracing::info!(removed, "Removed {removed} outdated rows");
     }

@@ -172,7 +172,7 @@ db_test!(
         let link = signed_up(app, &site).await;
         site.post(&link, &[]).await.assert_status(200);
         app.time.advance(Duration::from_hours(49));
-        remove_outdated(&app.db, app.now()).await.unwrap();
+        remove_outdated(app).await.unwrap();
         for page in [site.get(&link).await, site.post(&link, &[]).await] {
             let page = page.assert_status(200);
             assert!(page.body.contains("Already confirmed"), "{}", page.body);
@@ -189,13 +189,20 @@ db_test!(
         let asia = add::topic(app, newsletter, slug, "Asia".to_owned(), most).await;
         asia.unwrap();
         let site = app.serve().await;
-        for cadence in ["daily", "weekly", "monthly"] {
-            let email = format!("{cadence}@example.org");
-            let form = [("email", &*email), ("topic", "asia"), ("cadence", cadence)];
+        for (chosen, in_force) in [
+            ("daily", "weekly"),
+            ("weekly", "weekly"),
+            ("monthly", "monthly"),
+        ] {
+            let email = format!("{chosen}@example.org");
+            let form = [("email", &*email), ("topic", "asia"), ("cadence", chosen)];
             let answer = site.post("/subscribe/world", &form).await;
             answer.assert_status(303);
             let link = format!("/confirm/{}", app.confirm_token(&email).await);
-            site.post(&link, &[]).await.assert_status(200);
+            let page = site.post(&link, &[]).await;
+            page.assert_status(200);
+            let words = app.texts.get("en", &format!("rhythm-{in_force}"), &[]);
+            assert!(page.body.contains(&words), "{chosen}: {}", page.body);
         }
         assert_eq!(
             app.rows_of("interest").await,
