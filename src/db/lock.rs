@@ -156,3 +156,22 @@ fn lock_file(path: PathBuf) -> Result<WorkerLock, LockError> {
     sign(&mut file).map_err(|source| LockError::File { path, source })?;
     Ok(WorkerLock(Held::File { _file: file }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_worker_is_told_which_process_has_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paperround.db");
+        // what an earlier holder left behind is longer
+        let left = "process 18446744073709551615";
+        std::fs::write(folder.path().join("paperround.db.lock"), left).unwrap();
+        let lock = WorkerLock::beside(&file).unwrap();
+        let refused = WorkerLock::beside(&file).unwrap_err().to_string();
+        let holder = format!("(process {})", std::process::id());
+        assert!(refused.contains(&holder), "{refused}");
+        drop(lock);
+    }
+}

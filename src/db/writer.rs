@@ -166,3 +166,49 @@ async fn refuse(waiting: &mut Vec<Job>, error: sqlx::Error) {
         (ended.reply)(Ok(()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::DatabaseTarget;
+    use crate::db::Db;
+
+    async fn write(db: &Db) -> sqlx::Result<()> {
+        db.write(|_| Box::pin(async { Ok(()) })).await
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_over_before_the_end_is_done_and_nothing_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(folder.path().join("paperround.db"));
+        let db = Db::open(&target, 1).await.unwrap();
+        let (begun, has_begun) = oneshot::channel();
+        let (end, ends) = oneshot::channel::<()>();
+        let working = db.clone();
+        let busy = tokio::spawn(async move {
+            let work = working.write::<_, sqlx::Error, _>(|_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    let _ended = ends.await;
+                    Ok(())
+                })
+            });
+            work.await
+        });
+        has_begun.await.unwrap();
+        let mut before = Box::pin(write(&db));
+        assert!((&mut before).now_or_never().is_none());
+        let mut closing = Box::pin(db.close());
+        let early = timeout(Duration::from_millis(100), &mut closing).await;
+        assert!(early.is_err(), "the writer is at work");
+        end.send(()).unwrap();
+        closing.await;
+        busy.await.unwrap().unwrap();
+        before.await.expect("it is done");
+        assert!(write(&db).await.is_err());
+    }
+}

@@ -361,4 +361,15 @@ mod tests {
         let count = |decision| decided.iter().filter(|it| it.decision == decision).count();
         assert_eq!((count(Decision::Card), count(Decision::Headline)), (12, 2));
     }
+
+    #[test]
+    fn an_article_without_a_date_stands_where_it_was_first_seen() {
+        let mut undated = candidate(2, 0, false);
+        undated.content.published_at = None;
+        undated.first_seen_at = Timestamp::from_micros(20);
+        let candidates = vec![candidate(1, 10, false), undated, candidate(3, 30, false)];
+        let decided = decide(candidates, 12);
+        let order: Vec<_> = decided.iter().map(|article| article.content.seq).collect();
+        assert_eq!(order, [3, 2, 1]);
+    }
 }

@@ -210,3 +210,16 @@ fn the_editors_subject_and_words_stand_in_the_mail() {
     );
     assert!(variant.rendered.html.contains("it was a long night."));
 }
+
+#[test]
+fn an_edition_has_the_date_of_its_newsletters_zone() {
+    let mut issue = issue(12);
+    // late at night on the 7th in UTC, early on the 8th in Berlin
+    issue.due_at = Timestamp::from_micros(1_783_467_000_000_000);
+    let of = articles(1, "a");
+    let variant = renderer()
+        .variant(&issue, &newsletter(), &of, "en", &[of[0].id])
+        .unwrap();
+    let text = variant.rendered.text;
+    assert!(text.contains("Wednesday, 8 July 2026"), "{text}");
+}

@@ -99,6 +99,13 @@ mod tests {
         assert_eq!(next.since(now), Duration::from_secs(1));
     }
 
+    #[test]
+    fn a_burst_that_is_small_for_the_rate_leaves_one_message_at_a_time() {
+        let every_ms: Vec<u64> = (0..1_000).map(|ms| 1_000_000 + ms * 1_000).collect();
+        let taken = taken(Allowance::per_second(400.0, 1), &every_ms);
+        assert!(taken.len() > 300, "{}", taken.len());
+    }
+
     proptest! {
         #[test]
         fn no_span_of_time_sees_more_than_rate_and_burst(

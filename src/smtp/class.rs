@@ -116,6 +116,10 @@ mod tests {
             ("550 5.2.1 receiving mail at a rate that", Class::Soft),
             ("525 5.7.13 disabled", Class::Hard),
             ("550 5.7.17 changed owner", Class::Hard),
+            ("550 5.7.18 changed owner", Class::Hard),
+            ("550 5.2.4 list is gone", Class::Hard),
+            ("452 4.3.1 system full", Class::Soft),
+            ("550 5.1.7 odd sender", Class::Relay),
             ("552 5.2.2 full", Class::Soft),
             ("452 4.2.2 full", Class::Soft),
             ("550 5.4.4 no route", Class::Soft),
@@ -130,6 +134,7 @@ mod tests {
             ("451 4.7.1 greylisted", Class::Soft),
             ("421 4.7.28 too much", Class::Policy),
             ("450 4.1.1 not yet known", Class::Soft),
+            ("550 4.1.1 not yet known", Class::Soft),
         ] {
             assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
         }
@@ -140,8 +145,16 @@ mod tests {
         for (line, expected) in [
             ("550 5.0.0 said: 550 5.1.1 unknown", Class::Hard),
             ("550 No such user here", Class::Hard),
+            ("550 User unknown", Class::Hard),
+            ("550 mailbox does not exist", Class::Hard),
+            ("550 Unknown recipient", Class::Hard),
+            ("550 Invalid recipient", Class::Hard),
+            ("550 account disabled", Class::Hard),
             ("556 no mail", Class::Hard),
             ("554 rejected as SPAM", Class::Policy),
+            ("554 you are blocked", Class::Policy),
+            ("554 you are on a block list", Class::Policy),
+            ("554 blacklisted", Class::Policy),
             ("550 no", Class::Soft),
             ("450 user unknown", Class::Soft),
         ] {

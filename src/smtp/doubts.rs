@@ -62,3 +62,19 @@ impl Half {
         self.doubts += other.doubts;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_counted_is_added_with_its_older_half() {
+        let mut own = Doubts::default();
+        for number in 0..300 {
+            own.transmitted(number % 100 == 0);
+        }
+        let mut all = own;
+        all.add(&own);
+        assert_eq!((all.transmissions(), all.doubts()), (600, 6));
+    }
+}

@@ -105,4 +105,23 @@ mod tests {
         );
         assert_eq!(envelope.rcpt_command(), "RCPT TO:<ada@example.org>\r\n");
     }
+
+    #[test]
+    fn any_part_of_either_address_may_need_smtputf8() {
+        let wire = Wire::parse("x\r\n").unwrap();
+        for (sender, recipient, expected) in [
+            ("b@news.example", "ada@example.org", false),
+            ("b\u{fc}cher@news.example", "ada@example.org", true),
+            ("b@news.example", "jos\u{e9}@example.org", true),
+            ("b@news.example", "ada@b\u{fc}cher.example", true),
+        ] {
+            let (from, to) = (sender.parse().unwrap(), recipient.parse().unwrap());
+            let envelope = Envelope::new(from, to, &wire).unwrap();
+            assert_eq!(
+                envelope.needs_smtputf8(),
+                expected,
+                "{sender} to {recipient}"
+            );
+        }
+    }
 }

@@ -278,4 +278,38 @@ mod tests {
         record.misbehaved(Timestamp::UNIX_EPOCH, "2xx to DATA".to_owned());
         assert_eq!(rest_of(&record, Timestamp::UNIX_EPOCH), HALTED_RETRY);
     }
+
+    #[test]
+    fn a_relay_is_unusable_since_its_first_failure_and_until_it_works() {
+        let at = |minutes| Timestamp::UNIX_EPOCH + Duration::from_mins(minutes);
+        let mut record = Record::new();
+        for minutes in [1, 20] {
+            record.rest(at(minutes), None, 1.0, String::new());
+            assert_eq!(record.unusable_since(), Some(at(1)), "{minutes}");
+        }
+        record.works(at(40));
+        assert_eq!(record.unusable_since(), None);
+    }
+
+    #[test]
+    fn behind_a_rest_and_behind_a_halt_it_is_counted_anew() {
+        let mut record = Record::new();
+        let mut now = Timestamp::UNIX_EPOCH;
+        for _ in 0..LOSSES {
+            record.lost(now, 1.0, String::new());
+        }
+        now = now + FIRST_REST;
+        record.lost(now, 1.0, String::new());
+        assert_eq!(
+            record.health.usable_from(),
+            Some(now),
+            "one lost connection"
+        );
+        for _ in 0..2 {
+            record.misbehaved(now, "2xx to DATA".to_owned());
+        }
+        now = now + HALTED_RETRY;
+        record.misbehaved(now, "2xx to DATA".to_owned());
+        assert_eq!(record.health.usable_from(), Some(now), "one odd answer");
+    }
 }

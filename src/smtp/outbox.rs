@@ -190,4 +190,14 @@ mod tests {
         }
         assert_eq!(file_name(b"A: b\r\n\r\nMessage-ID: <x@y>\r\n"), None);
     }
+
+    #[tokio::test]
+    async fn a_mail_whose_file_could_not_be_put_in_its_place_was_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("n.abc.eml")).unwrap();
+        let mut line = line(folder.path());
+        let wire = Wire::parse("Message-ID: <n.abc@news.example>\r\n\r\nx\r\n").unwrap();
+        line.envelope(&envelope(&wire)).await.unwrap();
+        assert_eq!(line.transmit(&wire).await.verdict(), Verdict::NotSent);
+    }
 }

@@ -291,6 +291,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_reply_the_last_line_is_kept_and_its_text_is_short() {
+        let mut bytes = b"550-more of the same\r\n".repeat(1_000);
+        bytes.extend_from_slice(b"550 5.7.1 the end\r\n");
+        let reply = read(&bytes).unwrap().unwrap();
+        assert_eq!(reply.lines.len(), MAX_LINES + 1);
+        assert_eq!(reply.enhanced.unwrap().to_string(), "5.7.1");
+        assert!(reply.text().len() <= 500, "{}", reply.text().len());
+    }
+
+    #[test]
     fn digits_beyond_the_grammar_are_kept_as_they_are() {
         assert_eq!(read(b"999 odd\r\n").unwrap().unwrap().code, 999);
         assert_eq!(

@@ -89,3 +89,55 @@ fn is_final(error: &rustls::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, Error};
+
+    use super::super::outcome::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_relay_that_can_agree_on_no_protection_is_halted_and_a_handshake_that_broke_is_not() {
+        let alert = Error::AlertReceived;
+        for (error, verdict) in [
+            (
+                alert(AlertDescription::ProtocolVersion),
+                Verdict::RelayHalted,
+            ),
+            (
+                alert(AlertDescription::HandshakeFailure),
+                Verdict::RelayHalted,
+            ),
+            (
+                alert(AlertDescription::InsufficientSecurity),
+                Verdict::RelayHalted,
+            ),
+            (
+                alert(AlertDescription::InternalError),
+                Verdict::RelayBackOff(None),
+            ),
+        ] {
+            let told = io::Error::new(io::ErrorKind::InvalidData, error.clone());
+            assert_eq!(handshake_failure(&told).verdict(), verdict, "{error}");
+        }
+        let broke = io::Error::from(io::ErrorKind::ConnectionReset);
+        let verdict = handshake_failure(&broke).verdict();
+        assert_eq!(verdict, Verdict::RelayBackOff(None));
+    }
+
+    #[test]
+    fn a_file_of_roots_without_a_certificate_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for text in ["", "not a certificate\n", key] {
+            std::fs::write(&path, text).unwrap();
+            let refusal = connector(Some(&path)).err();
+            assert!(
+                matches!(refusal, Some(TlsSetupError::NoRoots(_))),
+                "{text:?}: {refusal:?}"
+            );
+        }
+    }
+}

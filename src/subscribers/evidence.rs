@@ -87,3 +87,17 @@ impl Evidence {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_of_itself_is_cut_and_loses_its_controls() {
+        let said = format!("Ly\0nx\u{7f}{}", "é".repeat(400));
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let evidence = Evidence::of(Channel::Page).from_client(ip, Some(&said));
+        let kept = format!("Lynx{}", "é".repeat(USER_AGENT_CHARS - 4));
+        assert_eq!(evidence.user_agent, Some(kept));
+    }
+}

@@ -139,4 +139,17 @@ mod tests {
         let other = KeyRing::generate(&SeededEntropy::new(2));
         assert_eq!(other.read_unsubscribe_local_part(&local), None);
     }
+
+    #[test]
+    fn a_mailed_goodbye_is_read_whatever_a_relay_made_of_its_letters() {
+        let ring = KeyRing::generate(&SeededEntropy::new(1));
+        let subscription = SubscriptionId(uuid::Uuid::from_u128(u128::MAX / 3));
+        for separator in ["+", "-", ""] {
+            let local = ring.unsubscribe_local_part(subscription, separator);
+            for local in [local.to_ascii_uppercase(), local] {
+                let read = ring.read_unsubscribe_local_part(&local);
+                assert_eq!(read, Some(subscription), "{local}");
+            }
+        }
+    }
 }

@@ -258,4 +258,30 @@ mod tests {
             fs::remove_file(&path).unwrap();
         }
     }
+
+    #[test]
+    fn who_comes_second_takes_what_the_first_has_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        for (seed, text) in [(1, "first"), (2, "second")] {
+            create(&path, text, &SeededEntropy::new(seed)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_last_key_of_the_file_signs_and_the_first_names_the_instance() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let first = KeyRing::load_or_create(&path, &SeededEntropy::new(1)).unwrap();
+        let (added, secret) = (Secret::new("k2", [2; 32]), BASE64.encode(&[2; 32]));
+        let more = format!("\n[[keys]]\nid = \"k2\"\nsecret = \"{secret}\"\n");
+        let text = fs::read_to_string(&path).unwrap() + &more;
+        fs::write(&path, text).unwrap();
+        let ring = KeyRing::load(&path).unwrap();
+        assert_eq!(ring.instance_id(), first.instance_id());
+        let signed = added.mac(Purpose::Bounce.label(), &[b"x"]);
+        assert_eq!(code(&ring), signed);
+    }
 }

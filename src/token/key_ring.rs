@@ -156,4 +156,13 @@ mod tests {
         let ring = KeyRing::generate(&SeededEntropy::new(1));
         assert_eq!(format!("{ring:?}"), "KeyRing { keys: 1, peppers: 1 }");
     }
+
+    #[test]
+    fn a_ring_of_other_secrets_with_the_same_names_is_not_covered() {
+        let [one, other] = [1, 2].map(|seed| KeyRing::generate(&SeededEntropy::new(seed)));
+        let mut half = one.clone();
+        half.peppers.clone_from(&other.peppers);
+        assert!(one.covers(&one));
+        assert!(!one.covers(&other) && !one.covers(&half));
+    }
 }

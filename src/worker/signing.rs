@@ -128,3 +128,27 @@ fn of_panic(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().copied();
     format!("the signer failed: {}", words.unwrap_or("it panicked"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Says(&'static [u8]);
+
+    impl Signer for Says {
+        fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(self.0.to_vec())
+        }
+    }
+
+    #[test]
+    fn an_empty_line_does_not_stand_above_the_header() {
+        let wire = Wire::parse("From: news@example.org\r\n\r\nNews.\r\n").unwrap();
+        let wrong: [&'static [u8]; 2] = [b"\r\n", b"\r\nX-Seal: x\r\n"];
+        for fields in wrong {
+            let why = signed(&Says(fields), &wire).unwrap_err();
+            assert!(why.contains("no header field"), "{why}");
+        }
+        signed(&Says(b"X-Seal: x\r\n"), &wire).unwrap();
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use paperround::feeds::publish::{PostedArticle, publish};
+use paperround::feeds::release::release_due;
 use paperround::newsletters::{Cadence, add};
 use paperround::subscribers::consent::first_broken;
 use paperround::subscribers::email_address::{AddressRules, EmailAddress};
@@ -273,6 +275,58 @@ db_test!(
         site.get(&wrong).await.assert_status(404);
         let link = signed_up(app, &site).await;
         site.post(&link, &[]).await.assert_status(200);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_link_works_for_as_long_as_the_setting_says,
+    [("signup.confirm_lifetime", "2h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let link = signed_up(app, &site).await;
+        app.time.advance(Duration::from_secs(2 * 3600 - 1));
+        site.get(&link).await.assert_status(200);
+        app.time.advance(Duration::from_secs(1));
+        site.get(&link).await.assert_status(404);
+        site.post(&link, &[]).await.assert_status(404);
+        site.stop().await;
+    }
+);
+
+const MONTHLY: &str = "UPDATE newsletters SET default_cadence = 'monthly'";
+
+db_test!(
+    who_chooses_no_rhythm_gets_the_newsletters_own,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        app.execute(MONTHLY).await;
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        assert_eq!(app.rows_of("interest").await, ["interest all monthly 0 0"]);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_reader_begins_behind_the_articles_of_their_own_newsletter,
+    async |app: &TestApp| {
+        for (slug, count) in [("world", 1_u32), ("asia", 3)] {
+            let newsletter = app.newsletter(slug).await.id;
+            let article = |number: u32| PostedArticle {
+                external_id: format!("{slug}-{number}"),
+                url: format!("https://example.org/{slug}/{number}"),
+                title: "A title".to_owned(),
+                ..Default::default()
+            };
+            let articles = (0..count).map(article).collect();
+            publish(app, newsletter, articles).await.unwrap();
+        }
+        release_due(&app.db, app.now()).await.unwrap();
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        assert_eq!(app.rows_of("interest").await, ["interest all daily 1 1"]);
         site.stop().await;
     }
 );

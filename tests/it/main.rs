@@ -38,6 +38,8 @@ mod import;
 mod issues;
 /// What must never stand in a log, at its most talkative.
 mod leaks;
+/// How often one may ask: whose asking counts together, and when it is right to come back.
+mod limits;
 /// The two schemas are one.
 mod migrations;
 /// The delivery protocol in every order of events: a model, its promises, and mutants that break them.

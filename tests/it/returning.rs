@@ -15,6 +15,7 @@ use paperround::subscribers::explain::explain;
 use paperround::subscribers::unsubscribe::{Left, unsubscribe};
 
 use paperround::token::{ConfirmToken, ReaderToken};
+use paperround::write_db;
 
 use crate::signup::suppress;
 use crate::support::{TestApp, db_test};
@@ -172,6 +173,75 @@ db_test!(
         assert!(matches!(press(ADA).await, Confirmed::Now { .. }));
         assert_eq!(app.rows_of("suppression").await, ["suppression request"]);
         renewed.db.close().await;
+        site.stop().await;
+    }
+);
+
+const BOUNCED: &str =
+    "UPDATE subscriptions SET state = 'bounced', ended_at = started_at WHERE state = 'active'";
+const COMPLAINED: &str =
+    "UPDATE subscriptions SET state = 'complained', ended_at = started_at WHERE state = 'active'";
+
+db_test!(
+    who_bounced_comes_back_by_a_fresh_confirmation_and_who_complained_does_not,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let bob = "bob@example.org";
+        for (email, ends, status) in [(bob, COMPLAINED, 404), (ADA, BOUNCED, 200)] {
+            let leave = app.reader(&site, "world", email).await;
+            app.execute(ends).await;
+            // a goodbye changes nothing: the end was another
+            site.post(&leave, &[]).await.assert_status(200);
+            app.time.advance(Duration::from_secs(1));
+            let form = [("email", email)];
+            site.post("/subscribe/world", &form)
+                .await
+                .assert_status(303);
+            let link = format!("/confirm/{}", app.confirm_token(email).await);
+            site.post(&link, &[]).await.assert_status(status);
+        }
+        assert_eq!(
+            app.rows_of("subscription").await,
+            [
+                "subscription ada@example.org world active -",
+                "subscription bob@example.org world complained -"
+            ]
+        );
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        assert_eq!(explained.person.ended_at, None);
+        site.stop().await;
+    }
+);
+
+const SCOPE: &str = "UPDATE suppressions SET scope = $1";
+
+db_test!(
+    a_refusal_of_one_newsletter_stands_against_no_other_and_stays,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let asia = app.newsletter("asia").await.id.to_string();
+        suppress(app, ADA, "request", app.now()).await;
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(SCOPE)
+                        .bind(&asia)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        assert_eq!(
+            app.rows_of("subscription").await,
+            ["subscription ada@example.org world active -"]
+        );
+        assert_eq!(app.rows_of("suppression").await, ["suppression request"]);
         site.stop().await;
     }
 );

@@ -245,3 +245,16 @@ db_test!(
         assert_eq!(count_due(app).await, 1);
     }
 );
+
+const NOT_IN_USE: &str = "UPDATE schedules SET enabled = FALSE";
+
+db_test!(
+    a_schedule_that_is_not_in_use_is_never_due,
+    async |app: &TestApp| {
+        newsletter(app).await;
+        app.time.advance(Duration::from_hours(24));
+        assert_eq!(count_due(app).await, 1);
+        app.execute(NOT_IN_USE).await;
+        assert_eq!(count_due(app).await, 0);
+    }
+);

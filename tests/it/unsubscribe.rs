@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use paperround::id::IssueId;
+use paperround::subscribers::consent::ConsentKind;
+use paperround::subscribers::email_address::{AddressRules, EmailAddress};
+use paperround::subscribers::explain::explain;
+use paperround::token::{Purpose, ReaderToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::http::{Site, parse};
@@ -308,3 +313,27 @@ async fn close_database(app: &TestApp) {
         .await
         .unwrap();
 }
+
+db_test!(
+    a_goodbye_is_recorded_with_the_issue_by_whose_mail_it_came,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        let issue = IssueId(uuid::Uuid::from_u128(7));
+        let about = ReaderToken {
+            subscription: app.subscription(ADA).await,
+            issue: Some(issue),
+        };
+        let token = app.keys.reader_token(Purpose::Unsubscribe, about);
+        app.time.advance(Duration::from_secs(1));
+        let path = format!("/unsubscribe/{token}");
+        site.post(&path, &[]).await.assert_status(200);
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        let goodbye = explained.consent.last().unwrap();
+        assert_eq!(goodbye.kind, ConsentKind::Withdrawn);
+        assert_eq!(goodbye.detail["issue"], issue.to_string());
+        site.stop().await;
+    }
+);

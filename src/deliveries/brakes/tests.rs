@@ -60,8 +60,8 @@ fn is_pulled(good: usize, bad: usize, said: &Said) -> bool {
 fn good_answers_pull_no_brake() {
     assert_eq!(brakes(&Tally::default()), None);
     assert_eq!(brakes(&mixed(10_000, 0, &Said::Accepted)), None);
-    let later = Said::Deferred { transmitted: false };
-    assert_eq!(brakes(&mixed(0, 10_000, &later)), None);
+    let deferred = mixed(0, 10_000, &Said::Deferred { transmitted: false });
+    assert_eq!((brakes(&deferred), deferred.answers), (None, 0));
 }
 
 #[test]
@@ -196,12 +196,39 @@ fn a_domain_that_refuses_by_policy_is_worth_an_alarm() {
 
 #[test]
 fn workers_together_pull_a_brake_that_none_pulls_alone() {
-    let halves = [
-        mixed(47, 3, &refused(Class::Hard)),
-        mixed(47, 3, &refused(Class::Hard)),
-    ];
-    assert!(halves.iter().all(|half| brakes(half).is_none()));
-    assert!(brakes(&Tally::together(&halves)).is_some());
+    for (said, bad, worth_alarms) in [
+        (refused(Class::Hard), 3, 0),
+        (refused(Class::Policy), 6, 1),
+        (Said::Lost, 4, 0),
+    ] {
+        let halves = [(); 2].map(|()| mixed(50 - bad, bad, &said));
+        assert!(halves.iter().all(|half| brakes(half).is_none()));
+        assert!(halves.iter().all(|half| alarms(half).count() == 0));
+        let together = Tally::together(&halves);
+        assert!(brakes(&together).is_some(), "{said:?}");
+        assert_eq!(alarms(&together).count(), worth_alarms, "{said:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_is_counted_on_where_nothing_more_is_remembered() {
+    let policy = refused(Class::Policy);
+    let content = |number: usize| Said::Refused {
+        class: Class::Content,
+        transmitted: true,
+        reply: format!("554 odd in way {number}"),
+    };
+    let mut tally = Tally::default();
+    for number in 0..1000 {
+        count(&mut tally, 1, &format!("{number}.example"), &policy);
+        count(&mut tally, 1, "example.org", &content(number));
+    }
+    assert!(tally.domains.len() < 1000 && tally.content.len() < 1000);
+    count(&mut tally, 19, "0.example", &policy);
+    let found: Vec<_> = alarms(&tally).map(|(domain, _)| domain).collect();
+    assert_eq!(found, ["0.example"]);
+    count(&mut tally, 2, "example.org", &content(0));
+    assert_eq!(tally.content["554 odd in way 0"], 3);
 }
 
 #[test]

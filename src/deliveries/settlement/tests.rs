@@ -169,6 +169,48 @@ fn a_loss_before_the_dot_is_no_doubt_and_one_behind_it_is() {
 }
 
 #[test]
+fn what_was_lost_without_anybodys_fault_waits_a_minute() {
+    for (phase, cause) in [
+        (Phase::Mail, Cause::Lost("closed".to_owned())),
+        (Phase::Rcpt, Cause::TimedOut),
+        (Phase::Data, Cause::Protocol("odd".to_owned())),
+        (Phase::Body, Cause::Fenced),
+    ] {
+        let settled = settle(&digest(), phase, cause);
+        assert_eq!((settled.state, settled.is_counted), (State::Pending, false));
+        assert_eq!(wait(&settled), 60, "{phase}");
+    }
+}
+
+/// What the brakes hear of a reply.
+fn heard_by_brakes(phase: Phase, code: u16, text: &str) -> Said {
+    let settled = settle(&digest(), phase, reply(code, text));
+    settled.answer.unwrap().said
+}
+
+#[test]
+fn a_message_was_transmitted_where_the_reply_came_after_its_end() {
+    for (phase, transmitted) in [
+        (Phase::Rcpt, false),
+        (Phase::Body, false),
+        (Phase::Dot, true),
+    ] {
+        let deferred = heard_by_brakes(phase, 451, "4.7.1 later");
+        assert_eq!(deferred, Said::Deferred { transmitted }, "{phase}");
+    }
+}
+
+#[test]
+fn refusals_are_in_the_same_words_whatever_ids_addresses_and_links_they_name() {
+    let refused = |text: &str| heard_by_brakes(Phase::Dot, 554, text);
+    let one = refused("5.6.0 odd, see https://example.org/abc about ada@example.org in x7");
+    let other = refused("5.6.0 odd, see https://example.net/xyz about eve@example.com in y8");
+    assert_eq!(one, other);
+    assert_ne!(one, refused("5.6.0 odd, look about in"));
+    assert_ne!(one, refused("5.6.1 odd, see about in"));
+}
+
+#[test]
 fn the_brakes_know_a_domain_however_its_readers_write_it() {
     for recipient in ["ada@example.org", "eve@Example.ORG"] {
         let claimed = Claimed {

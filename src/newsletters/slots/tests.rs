@@ -194,3 +194,30 @@ fn what_is_switched_off_is_not_among_what_comes_next() {
         assert_eq!(next[0].cadences.to_string(), expected);
     }
 }
+
+#[test]
+fn an_immediate_schedule_waits_for_as_many_articles_as_it_wants() {
+    let mut immediate = schedule(1, Cadence::Immediate, "all", "07:00");
+    immediate.min_articles = 3;
+    for (articles, expected) in [(2, 0), (3, 1)] {
+        let waiting = Waiting {
+            newest_seq: 9,
+            articles,
+            is_settled: false,
+            last_at: None,
+        };
+        let plan = planned(vec![immediate.clone()], waiting, "2027-01-01T05:00:00Z");
+        assert_eq!(plan.due.len(), expected, "{articles} articles");
+    }
+}
+
+#[test]
+fn nobody_says_when_an_immediate_schedule_comes_next() {
+    let schedules = [
+        schedule(1, Cadence::Immediate, "all", "06:00"),
+        schedule(2, Cadence::Daily, "all", "07:00"),
+    ];
+    let next = upcoming(&schedules, instant("2027-01-01T00:00:00Z"), 2);
+    let next: Vec<_> = next.iter().map(|it| it.cadences.to_string()).collect();
+    assert_eq!(next, ["daily", "daily"]);
+}

@@ -190,3 +190,64 @@ async fn k5_past_its_fence_a_message_is_broken_off_before_its_dot() {
     drop(connection);
     relay.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn s2_a_greeting_and_a_hello_may_take_five_minutes_each() {
+    for (said, phase) in [("", Phase::Greeting), ("220 hi\r\n", Phase::Ehlo)] {
+        let (ours, theirs) = duplex(256);
+        let relay = tokio::spawn(async move {
+            let mut pipe = BufReader::new(theirs);
+            pipe.write_all(said.as_bytes()).await.unwrap();
+            ends(pipe).await;
+        });
+        let begun = tokio::time::Instant::now();
+        let Err(failure) = connector().open_over(ours, Pipelining::Full).await else {
+            panic!("nobody answered");
+        };
+        assert_eq!((failure.phase, failure.cause), (phase, Cause::TimedOut));
+        assert_eq!(begun.elapsed().as_secs(), 300, "{phase}");
+        relay.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_a_yes_counts_though_what_went_along_with_the_message_was_not_taken() {
+    // a pipe that holds less than what goes along
+    let (ours, theirs) = duplex(16);
+    let replies = [
+        "250-hi\r\n250 PIPELINING\r\n",
+        "250 ok\r\n",
+        "250 ok\r\n",
+        "354 go\r\n",
+    ];
+    let relay = tokio::spawn(async move {
+        let mut pipe = greet(theirs, &replies, Duration::ZERO).await;
+        let mut body = String::new();
+        while !body.ends_with("\r\n.\r\n") {
+            pipe.read_line(&mut body).await.unwrap();
+        }
+        pipe.write_all(b"250 ok\r\n").await.unwrap();
+    });
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let (envelope, wire) = message();
+    connection.envelope(&envelope).await.unwrap();
+    let outcome = connection.transmit(&wire, Some(&envelope)).await;
+    relay.await.unwrap();
+    assert_eq!(outcome.verdict(), Verdict::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_farewell_of_a_relay_that_has_closed_is_the_reason_that_is_told() {
+    let (ours, theirs) = duplex(256);
+    let relay = tokio::spawn(async move {
+        let mut pipe = greet(theirs, &["250 hi\r\n"], Duration::ZERO).await;
+        pipe.write_all(b"421 4.3.2 shutting down\r\n")
+            .await
+            .unwrap();
+    });
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    relay.await.unwrap();
+    let failure = connection.envelope(&message().0).await.unwrap_err();
+    assert_eq!(failure.verdict(), Verdict::RelayBackOff(None));
+    assert!(failure.to_string().contains("shutting down"), "{failure}");
+}

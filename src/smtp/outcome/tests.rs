@@ -126,6 +126,10 @@ fn a_size_refusal_is_about_the_message_and_pauses_the_issue() {
         IssuePaused
     );
     assert_eq!(
+        verdict(Phase::Body, reply(554, "5.2.3 longer than allowed")),
+        IssuePaused
+    );
+    assert_eq!(
         verdict(Phase::Body, reply(552, "5.2.2 mailbox full")),
         Refused
     );

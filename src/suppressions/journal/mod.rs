@@ -299,4 +299,16 @@ mod tests {
         journal.append(&[entry(2)]).await.unwrap();
         assert_eq!(known(&journal.load().await.unwrap()), 2);
     }
+
+    #[test]
+    fn what_is_damaged_in_a_backups_journal_is_not_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (current, backup) = (folder.path().join("journal"), folder.path().join("backup"));
+        let [one, two, three] = [1, 2, 3].map(|number| line::write(&entry(number)));
+        let damaged = two.replacen("unsubscribe", "Unsubscribe", 1);
+        fs::write(&current, &one).unwrap();
+        fs::write(&backup, format!("{damaged}{three}")).unwrap();
+        let merged = merge(&current, &backup).unwrap();
+        assert_eq!(String::from_utf8(merged).unwrap(), format!("{one}{three}"));
+    }
 }

@@ -1,18 +1,21 @@
 use std::time::Duration;
 
 use paperround::deliveries::operate::{self, Counts};
-use paperround::deliveries::{State, brakes, decide};
+use paperround::deliveries::{State, brakes, decide, writer};
 use paperround::id::IssueId;
 use paperround::write_db;
 use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 
+use super::recovery::acknowledged;
 use super::senders::{To, leases};
 use super::{Edition, Press, Reader};
 use crate::support::smtp_server::ledger::Ledger;
 use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
+const NO_TALLIES: &str = "ALTER TABLE brake_tallies RENAME TO tallies_away";
+const TALLIES: &str = "ALTER TABLE tallies_away RENAME TO brake_tallies";
 const TALLY: &str = "INSERT INTO brake_tallies (issue_id, worker_id, tally) VALUES ($1, $1, $2)";
 
 /// Connections of a sender in these tests.
@@ -306,6 +309,25 @@ db_test!(
         });
         let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
         assert_eq!(tally.answers, 12);
+    }
+);
+
+db_test!(
+    good_answers_that_could_not_be_counted_are_counted_the_next_time,
+    async |app: &TestApp| {
+        let (press, _, edition) = issue(app, 1).await;
+        let ready = press.claim_one(&edition).await;
+        let ledger = writer::Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&ready, "x").await.unwrap();
+        ledger.settle(acknowledged(&press, &ready)).await;
+        app.execute(NO_TALLIES).await;
+        let counted = brakes::count(&press.db, ledger.uncounted()).await;
+        assert!(counted.is_err());
+        app.execute(TALLIES).await;
+        let counted = brakes::count(&press.db, ledger.uncounted()).await;
+        counted.unwrap();
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!(tally.answers, 1);
     }
 );
 

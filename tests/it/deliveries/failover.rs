@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use paperround::deliveries::relays::{self, RelayRow, RelayState};
 use paperround::deliveries::{State, operate};
+use paperround::smtp::health::Health;
+use paperround::smtp::route::Standing;
 use paperround::worker::sender::Sender;
 
 use super::senders::leases;
@@ -260,6 +262,40 @@ db_test!(each_relay_keeps_its_own_pace, async |app: &TestApp| {
         (3, 3)
     );
 });
+
+db_test!(
+    a_relay_is_written_down_with_its_latest_reason_without_addresses_and_since_when_it_stands_so,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (since, until) = (press.now(), press.now() + Duration::from_mins(15));
+        let mut known = Vec::new();
+        let rests = |reason: &str| Health::BackingOff {
+            until,
+            reason: reason.to_owned(),
+        };
+        for (health, reason) in [
+            (rests("421 busy"), Some("421 busy")),
+            (
+                rests("421 <ada@example.org> must wait"),
+                Some("421 <a***@example.org> must wait"),
+            ),
+            (Health::Ok, None),
+        ] {
+            let works = health == Health::Ok;
+            let relay = "own".to_owned();
+            let standings = [Standing { relay, health }];
+            let noted = relays::note(&press.db, &standings, &mut known, press.now()).await;
+            noted.unwrap();
+            let row = standing(&press, "own").await;
+            let changed_at = if works { press.now() } else { since };
+            assert_eq!(
+                (row.reason.as_deref(), row.changed_at),
+                (reason, changed_at)
+            );
+            press.time.advance(Duration::from_secs(1));
+        }
+    }
+);
 
 db_test!(
     a_paused_issue_and_a_relay_that_rests_are_named_at_every_front_door,

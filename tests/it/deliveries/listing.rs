@@ -15,6 +15,8 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(5).await;
         let edition = press.edition(&readers, "resend").await;
+        // what another issue has is not asked for
+        press.edition(&readers, "resend").await;
         app.execute(IN_DOUBT_ONCE).await;
         app.execute(FAILED).await;
         let failed = Filter {

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paperround::deliveries::State;
 use paperround::deliveries::claim::{self, Terms};
-use paperround::deliveries::mailroom::Mailroom;
+use paperround::deliveries::mailroom::{MailError, Mailroom};
+use paperround::deliveries::{Claimed, State};
 use paperround::smtp::channel::Channel;
 use paperround::worker::mailroom::ServiceMailroom;
 use paperround::worker::sender::{Parts, Sender};
@@ -13,6 +13,7 @@ use super::sending::one;
 use crate::support::{Engine, TestApp, db_test};
 
 const NO_VARIANTS: &str = "ALTER TABLE variants RENAME TO variants_away";
+const NO_NEWSLETTERS: &str = "ALTER TABLE newsletters RENAME TO newsletters_away";
 
 db_test!(
     a_mail_that_the_database_does_not_give_waits_a_minute_and_is_not_held,
@@ -31,10 +32,9 @@ db_test!(
     }
 );
 
-/// The envelope sender of a welcome under these settings, and the one of its own that it has at a bounce domain.
-async fn envelope_sender(settings: &[(&str, &str)]) -> (String, String) {
-    let app = TestApp::start_with(Engine::Sqlite, settings).await;
-    let press = Press::new(&app).await;
+/// A welcome that a worker has claimed.
+async fn claimed_welcome(app: &TestApp) -> Claimed {
+    let press = Press::new(app).await;
     let reader = press.reader("ada@example.org").await;
     press.welcome(&reader).await;
     let terms = Terms {
@@ -44,10 +44,27 @@ async fn envelope_sender(settings: &[(&str, &str)]) -> (String, String) {
         suspects: false,
     };
     let desk: Arc<dyn Mailroom> = press.desk.clone();
-    let claimed = claim::notices(&press.db, &desk, terms).await.unwrap();
-    let welcome = &claimed[0].claimed;
+    let claimed = claim::notices(&press.db, &desk, terms).await;
+    claimed.unwrap().remove(0).claimed
+}
+
+db_test!(
+    a_notice_that_the_database_does_not_give_can_be_made_another_time,
+    async |app: &TestApp| {
+        let welcome = claimed_welcome(app).await;
+        app.execute(NO_NEWSLETTERS).await;
+        let mailroom = ServiceMailroom::new(app.app.clone());
+        let error = mailroom.mail(&welcome).await.unwrap_err();
+        assert!(matches!(error, MailError::Retry(_)), "{error}");
+    }
+);
+
+/// The envelope sender of a welcome under these settings, and the one of its own that it has at a bounce domain.
+async fn envelope_sender(settings: &[(&str, &str)]) -> (String, String) {
+    let app = TestApp::start_with(Engine::Sqlite, settings).await;
+    let welcome = claimed_welcome(&app).await;
     let mailroom = ServiceMailroom::new(app.app.clone());
-    let mail = mailroom.mail(welcome).await.unwrap();
+    let mail = mailroom.mail(&welcome).await.unwrap();
     let local = app.keys.envelope_local_part(welcome.id, "-");
     app.finish().await;
     let own = format!("{local}@bounces.example.org");

@@ -6,6 +6,8 @@ mod senders;
 mod after_goodbye;
 /// What makes an issue stop by itself.
 mod brakes;
+/// Cancelled issues: what goes back, and what does not.
+mod cancelling;
 /// Claims: what is due, in its order.
 mod claims;
 /// Clocks that run on within a message, and clocks that differ.
@@ -14,14 +16,20 @@ mod clocks;
 mod failover;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
+/// Replies that come when their row has become something else.
+mod late;
 /// Several workers on one database: whose row is whose, until when, and what becomes of lost answers.
 mod leases;
+/// The ledger: marks one by one, and records that come too late.
+mod ledger;
 /// Mails one by one, a page at a time.
 mod listing;
 /// Random histories against the promises.
 mod machine;
 /// Mails as they are made: what fails then, and their envelope senders.
 mod making;
+/// More mails than one transaction takes.
+mod many;
 /// Marks that the database refuses.
 mod marks;
 /// Notices: decided at the claim, checked at the mark, first in line.

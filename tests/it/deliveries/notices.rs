@@ -1,18 +1,41 @@
 use std::time::Duration;
 
+use paperround::clock::Timestamp;
 use paperround::config::InDoubt;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Decision;
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Kind, Leases, Reason, State, recover};
+use paperround::id::NewsletterId;
 use paperround::worker::mailroom::ServiceMailroom;
+use paperround::write_db;
 use std::sync::Arc;
 
 use super::Press;
 use super::senders::leases;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
+
+const SUPPRESS: &str =
+    "INSERT INTO suppressions (key, scope, reason, at) VALUES ($1, $2, 'request', $3)";
+
+/// Nothing of this newsletter goes to the address any more.
+async fn suppress(press: &Press, key: &'static str, newsletter: NewsletterId, at: Timestamp) {
+    press
+        .write(move |tx| {
+            Box::pin(async move {
+                write_db!(tx, |conn| sqlx::query(SUPPRESS)
+                    .bind(key.as_bytes())
+                    .bind(newsletter.to_string())
+                    .bind(at)
+                    .execute(conn)
+                    .await
+                    .map(drop))
+            })
+        })
+        .await;
+}
 
 async fn claim_notice(press: &Press) -> Vec<Ready> {
     let worker = press.worker().await;
@@ -136,6 +159,69 @@ db_test!(
             Marked::No
         );
         assert_eq!(press.state(notice).await, State::Pending);
+    }
+);
+
+db_test!(
+    a_suppression_stops_a_claimed_notice_of_its_newsletter_and_no_other,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (own, another) = (press.newsletter, press.ids.next());
+        for (name, newsletter, after_claim, is_marked) in [
+            ("ada", own, 1, false),
+            ("ben", another, 1, true),
+            ("eve", own, 0, true),
+        ] {
+            *press.desk.decision.lock().unwrap() = Some(Decision::Send {
+                kind: Kind::Confirmation,
+                subscription_id: None,
+                suppression_keys: vec![name.as_bytes().to_vec()],
+            });
+            press.sign_up(&format!("{name}@example.org")).await;
+            let ready = claim_notice(&press).await;
+            let at = press.now() + Duration::from_micros(after_claim);
+            suppress(&press, name, newsletter, at).await;
+            let marked = ledger(&press).mark(&ready[0], "x").await.unwrap();
+            assert_eq!(matches!(marked, Marked::Yes { .. }), is_marked, "{name}");
+        }
+    }
+);
+
+db_test!(
+    a_confirmation_whose_link_expires_between_claim_and_mark_is_not_sent,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("late@example.org").await;
+        let second = Duration::from_secs(1);
+        press.time.advance(Duration::from_hours(48) - second);
+        let ready = claim_notice(&press).await;
+        press.time.advance(second);
+        let marked = ledger(&press).mark(&ready[0], "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        assert_eq!(press.state(notice).await, State::Pending);
+    }
+);
+
+db_test!(
+    a_notice_on_the_wire_is_in_doubt_when_its_lease_is_over_and_goes_once_more_to_its_relay,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let ready = claim_notice(&press).await;
+        ledger(&press).mark(&ready[0], "spare").await.unwrap();
+        let leases = leases();
+        for (passed, state) in [
+            (leases.transmission, State::Transmitting),
+            (Duration::from_secs(1), State::InDoubt),
+            (leases.notice_grace, State::Pending),
+        ] {
+            press.time.advance(passed);
+            let swept = recover::sweep(&press.db, press.now(), &leases).await;
+            swept.unwrap();
+            assert_eq!(press.state(notice).await, state);
+        }
+        let again = claim_notice(&press).await;
+        assert_eq!(again[0].claimed.relay_in_doubt(), Some("spare"));
     }
 );
 

@@ -8,8 +8,13 @@ use paperround::id::{DeliveryId, IssueId};
 
 use super::Press;
 use super::senders::leases;
+use super::sending::one;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
+
+const CRASHED: &str =
+    "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'crashed', crashes = 4";
+const FAILED: &str = "UPDATE deliveries SET state = 'failed', is_open = FALSE, reason = 'refused'";
 
 async fn decide(
     press: &Press,
@@ -23,6 +28,18 @@ async fn decide(
         .db
         .write(move |tx| {
             Box::pin(async move { decide::decide(tx, issue, id, decision, now, expires_at).await })
+        })
+        .await
+}
+
+/// Lets the issue's failed mails wait again.
+pub(super) async fn retry(press: &Press, issue: IssueId) -> Result<u64, Refusal> {
+    let now = press.now();
+    let expires_at = now + Duration::from_hours(48);
+    press
+        .db
+        .write(move |tx| {
+            Box::pin(async move { decide::retry_failed(tx, issue, now, expires_at).await })
         })
         .await
 }
@@ -81,7 +98,8 @@ db_test!(
         let server = SmtpServer::start().await;
         let sender = press.sender(&server).await;
         sender.run_until_idle().await;
-        assert_eq!(press.state(notice).await, State::Pending);
+        let waits = press.delivery(notice).await;
+        assert_eq!((waits.state, waits.attempt), (State::Pending, 0));
         press.resume_sending().await;
         sender.run_until_idle().await;
         assert_eq!(press.state(notice).await, State::Sent);
@@ -277,16 +295,7 @@ db_test!(
         server.script().clear();
         press.edition(&readers[2..], "resend").await;
         sender.run_until_idle().await;
-        let (issue, now) = (first.issue, press.now());
-        let again = press
-            .db
-            .write(move |tx| {
-                let expires_at = now + Duration::from_hours(48);
-                Box::pin(async move { decide::retry_failed(tx, issue, now, expires_at).await })
-            })
-            .await
-            .unwrap();
-        assert_eq!(again, 2);
+        assert_eq!(retry(&press, first.issue).await.unwrap(), 2);
         for id in &first.deliveries[..2] {
             assert_eq!(press.delivery(*id).await.tries, 0, "they begin anew");
         }
@@ -298,5 +307,67 @@ db_test!(
         assert_eq!(states, [State::Sent, State::Sent, State::Failed]);
         assert_eq!(press.given_seq(&readers[1]).await, first.cutoff);
         assert_eq!(press.issue_state(first.issue).await, "finished");
+    }
+);
+
+db_test!(
+    what_is_decided_of_a_mail_that_crashed_lets_it_begin_anew,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(CRASHED).await;
+        let [arrived, again, gone] = edition.deliveries[..] else {
+            panic!("there are three");
+        };
+        for (id, decision, state, reason) in [
+            (arrived, HeldDecision::Sent, State::Sent, None),
+            (again, HeldDecision::SendAgain, State::Pending, None),
+            (
+                gone,
+                HeldDecision::NotSent,
+                State::Skipped,
+                Some(Reason::NotSent),
+            ),
+        ] {
+            decide(&press, edition.issue, id, decision).await.unwrap();
+            let row = press.delivery(id).await;
+            assert_eq!((row.state, row.reason, row.crashes), (state, reason, 0));
+        }
+        // not a suspect any more, and its next crash is its first
+        assert_eq!(press.claim_one(&edition).await.claimed.id, again);
+        press.worker().await;
+        let retaken = press.delivery(again).await;
+        assert_eq!((retaken.state, retaken.crashes), (State::Pending, 1));
+    }
+);
+
+db_test!(
+    retrying_one_issue_leaves_what_failed_of_another,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let first = press.edition(&readers, "resend").await;
+        let second = press.edition(&readers, "resend").await;
+        app.execute(FAILED).await;
+        assert_eq!(retry(&press, first.issue).await.unwrap(), 1);
+        assert_eq!(press.state(first.deliveries[0]).await, State::Pending);
+        assert_eq!(press.state(second.deliveries[0]).await, State::Failed);
+    }
+);
+
+db_test!(
+    an_issue_is_finished_while_mails_of_another_wait,
+    async |app: &TestApp| {
+        let (press, first, server) = one(app).await;
+        let readers = press.readers_at("later.example", 1).await;
+        let second = press.edition(&readers, "resend").await;
+        let later = Act::reply("451 4.7.1 later");
+        server
+            .script()
+            .always_for(&readers[0].email, Step::Rcpt, later);
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(press.issue_state(first.issue).await, "finished");
+        assert_eq!(press.issue_state(second.issue).await, "sending");
     }
 );

@@ -2,12 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use paperround::deliveries::{Reason, State};
+use paperround::deliveries::{Reason, State, brakes, operate, recover};
+use paperround::id::IssueId;
+use paperround::write_db;
 use tokio::sync::Notify;
 
 use super::{Edition, Press};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
+
+const BECOME: &str = "UPDATE issues SET state = $2 WHERE id = $1";
 
 const THREE_DAYS: Duration = Duration::from_hours(72);
 
@@ -166,5 +170,94 @@ db_test!(
         });
         assert_eq!(states(&press, &edition).await, [State::Pending; 4]);
         assert_eq!(envelopes.load(Ordering::Relaxed), 1);
+    }
+);
+
+/// Whether an issue in this state can be paused, resumed then, and cancelled then.
+async fn acts(press: &Press, issue: IssueId, state: &'static str) -> (bool, bool, bool) {
+    let now = press.now();
+    press
+        .write(move |tx| {
+            Box::pin(async move {
+                write_db!(&mut *tx, |conn| sqlx::query(BECOME)
+                    .bind(issue)
+                    .bind(state)
+                    .execute(conn)
+                    .await
+                    .map(drop))?;
+                let paused = operate::pause(tx, issue, "by hand", now).await?;
+                let resumed = operate::resume(tx, issue, "mended", now, now).await?;
+                let cancelled = operate::cancel(tx, issue, "a fault", now).await?;
+                Ok((paused, resumed, cancelled))
+            })
+        })
+        .await
+}
+
+db_test!(
+    an_issue_can_be_paused_resumed_and_cancelled_from_its_making_to_its_end,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        for (state, is_open) in [
+            ("scheduled", true),
+            ("preparing", true),
+            ("sending", true),
+            ("finished", false),
+            ("cancelled", false),
+            ("failed", false),
+            ("skipped", false),
+        ] {
+            let issue = press.edition(&[], "resend").await.issue;
+            let acts = acts(&press, issue, state).await;
+            assert_eq!(acts, (is_open, is_open, is_open), "{state}");
+            let end = if is_open { "cancelled" } else { state };
+            assert_eq!(press.issue_state(issue).await, end);
+        }
+    }
+);
+
+db_test!(
+    a_brake_does_not_write_over_the_pause_of_an_operator,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let issue = press.edition(&[], "resend").await.issue;
+        let other = press.edition(&[], "resend").await.issue;
+        let since = press.now();
+        press.pause(issue).await;
+        press.time.advance(Duration::from_secs(1));
+        let now = press.now();
+        let paused = press
+            .write(move |tx| {
+                Box::pin(async move { operate::pause(tx, issue, "a brake", now).await })
+            })
+            .await;
+        assert!(!paused);
+        press.resume(issue).await;
+        let pauses = brakes::pauses(&press.db, issue).await.unwrap();
+        let found: Vec<_> = pauses
+            .iter()
+            .map(|pause| (pause.paused_at, pause.pause_reason.as_deref()))
+            .collect();
+        assert_eq!(found, [(since, Some("by hand"))]);
+        let pauses = brakes::pauses(&press.db, other).await.unwrap();
+        assert!(pauses.is_empty());
+    }
+);
+
+db_test!(
+    resuming_one_issue_gives_no_other_more_time,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let resumed = press.edition(&readers, "resend").await;
+        let other = press.edition(&readers, "resend").await;
+        press.time.advance(Duration::from_hours(1));
+        press.pause(resumed.issue).await;
+        press.resume(resumed.issue).await;
+        press.time.advance(Duration::from_hours(47));
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 1);
+        assert_eq!(states(&press, &resumed).await, [State::Pending]);
+        assert_eq!(states(&press, &other).await, [State::Failed]);
     }
 );

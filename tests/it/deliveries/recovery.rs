@@ -154,7 +154,7 @@ db_test!(
 );
 
 /// The settlement of a message that the relay has just taken.
-fn acknowledged(press: &Press, ready: &Ready) -> Settlement {
+pub(super) fn acknowledged(press: &Press, ready: &Ready) -> Settlement {
     let accepted = Outcome::Accepted(Reply {
         code: 250,
         enhanced: None,
@@ -163,7 +163,7 @@ fn acknowledged(press: &Press, ready: &Ready) -> Settlement {
     settlement(press, ready, &accepted)
 }
 
-fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
+pub(super) fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
     let with = Circumstances {
         now: press.now(),
         jitter: 1.0,
@@ -173,7 +173,7 @@ fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
 }
 
 /// The one mail is marked, and longer on its way than its lease lasts.
-async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
+pub(super) async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
     let ready = press.claim_one(edition).await;
     let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
     ledger.mark(&ready, "scripted").await.unwrap();
@@ -184,7 +184,7 @@ async fn overdue(press: &Press, edition: &Edition) -> (Ledger, Ready) {
 }
 
 /// What is overdue is in doubt, and after its grace it is decided what becomes of it.
-async fn until_decided(press: &Press) {
+pub(super) async fn until_decided(press: &Press) {
     for passed in [Duration::ZERO, leases().grace] {
         press.time.advance(passed);
         let swept = recover::sweep(&press.db, press.now(), &leases()).await;

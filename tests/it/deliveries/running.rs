@@ -2,11 +2,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use paperround::clock::TestClock;
+use paperround::config::RelayTls;
+use paperround::deliveries::claim::Ready;
 use paperround::deliveries::send::Sending;
+use paperround::deliveries::worker::Worker;
 use paperround::deliveries::writer::Ledger;
 use paperround::deliveries::{Reason, State, recover};
 use paperround::smtp::channel::Channel;
-use paperround::smtp::route::Wish;
+use paperround::smtp::connection::Connector;
+use paperround::smtp::deadlines::Deadlines;
+use paperround::smtp::relay::{Relay, Reuse};
+use paperround::smtp::relay_config::{EhloName, RelayConfig};
+use paperround::smtp::route::{Route, Wish};
 use paperround::worker::sender::Parts;
 use paperround::{instance, worker};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +56,11 @@ db_test!(
 
 db_test!(
     how_long_a_stop_waits_and_how_often_is_swept_is_as_the_settings_say,
-    [("delivery.drain", "7s"), ("delivery.worker_lease", "36s")],
+    [
+        ("delivery.drain", "7s"),
+        ("delivery.worker_lease", "36s"),
+        ("delivery.heartbeat", "11s")
+    ],
     async |app: &TestApp| {
         let press = Press::new(app).await;
         let channel =
@@ -57,6 +69,7 @@ db_test!(
         let pace = Parts::of(app, worker, channel, press.desk.clone()).pace;
         assert_eq!(pace.drain, Duration::from_secs(7));
         assert_eq!(pace.sweep, Duration::from_secs(36) / 12);
+        assert_eq!(pace.heartbeat, Duration::from_secs(11));
     }
 );
 
@@ -98,6 +111,35 @@ db_test!(
     }
 );
 
+/// A line of its own takes what `worker` has claimed, by this clock.
+async fn send(
+    press: &Press,
+    server: &SmtpServer,
+    worker: Worker,
+    ready: Ready,
+    clock: Arc<TestClock>,
+) {
+    let route = press.route(&[("scripted", server, None)], press.time.clone());
+    let channel = Channel::Smtp(route);
+    let wish = Wish {
+        sender: "world",
+        relay: None,
+    };
+    let mut line = channel.open(&wish).await.unwrap();
+    let sending = Sending {
+        ledger: Ledger::new(press.db.clone(), press.time.clone(), leases()),
+        mailroom: press.desk.clone(),
+        worker,
+        clock,
+        entropy: press.entropy.clone(),
+        leases: leases(),
+        channel,
+        give_up: CancellationToken::new(),
+    };
+    let left = sending.send(&mut line, ready, || None).await;
+    assert!(left.is_none());
+}
+
 db_test!(
     what_was_claimed_in_an_earlier_life_is_given_back_without_an_envelope,
     async |app: &TestApp| {
@@ -111,27 +153,65 @@ db_test!(
             counted.fetch_add(1, Ordering::Relaxed);
         });
         server.script().always(Step::Mail, sender_ok);
-        let route = press.route(&[("scripted", &server, None)], press.time.clone());
-        let channel = Channel::Smtp(route);
-        let wish = Wish {
-            sender: "world",
-            relay: None,
-        };
-        let mut line = channel.open(&wish).await.unwrap();
-        let sending = Sending {
-            ledger: Ledger::new(press.db.clone(), press.time.clone(), leases()),
-            mailroom: press.desk.clone(),
-            worker,
-            clock: press.time.clone(),
-            entropy: press.entropy.clone(),
-            leases: leases(),
-            channel,
-            give_up: CancellationToken::new(),
-        };
-        let left = sending.send(&mut line, ready, || None).await;
-        assert!(left.is_none());
+        send(&press, &server, worker, ready, press.time.clone()).await;
         assert_eq!(envelopes.load(Ordering::Relaxed), 0);
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
+    }
+);
+
+db_test!(
+    a_message_whose_lease_is_over_before_it_begins_is_not_written_though_its_worker_lives,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let worker = press.worker().await;
+        let ready = claim(&press, &edition, &worker).await;
+        // the line gets to it only now
+        let late = press.now() + leases().own_transmission_lease();
+        let clock = Arc::new(TestClock::at(late));
+        send(&press, &server, worker.clone(), ready, clock).await;
+        assert!(worker.is_alive());
+        assert!(server.accepted().is_empty());
+        let row = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((row.state, row.doubt), (State::Pending, 0));
+    }
+);
+
+db_test!(
+    a_connection_that_nothing_is_sent_over_is_closed_while_the_sender_runs,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let config = RelayConfig {
+            name: "scripted".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: server.port(),
+            tls: RelayTls::None,
+            login: None,
+            max_connections: 1,
+            ehlo_name: EhloName::of_this_machine(),
+            extra_roots: None,
+        };
+        let connector = Connector::new(config, Deadlines::all(SOON)).unwrap();
+        let reuse = Reuse {
+            idle: Duration::from_millis(20),
+            ..Reuse::default()
+        };
+        let clock = press.time.clone();
+        let relay = Relay::new(connector, reuse, clock.clone(), press.entropy.clone());
+        let route = Route::to(relay, clock.clone());
+        let sender = press.sender_over(route, press.worker().await, clock);
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let closed = async {
+                let id = edition.deliveries[0];
+                while press.state(id).await != State::Sent || server.counters().open > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(SOON, closed)
+                .await
+                .expect("it is given back and closed");
+            stop.cancel();
+        });
     }
 );
 

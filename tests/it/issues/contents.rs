@@ -223,3 +223,21 @@ db_test!(
         assert!(subject.contains("Article 2"), "{subject}");
     }
 );
+
+db_test!(
+    over_an_article_stands_its_topic_and_nothing_where_it_has_only_all,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        topic(app, &newsletter, "asia").await;
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[]), posted(2, &["asia"])]).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let articles = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+        let named: Vec<_> = articles
+            .into_iter()
+            .map(|article| (article.content.seq, article.content.topic_name))
+            .collect();
+        assert_eq!(named, [(2, Some("asia".to_owned())), (1, None)]);
+    }
+);

@@ -381,3 +381,48 @@ db_test!(
         assert_eq!(given(app, ada).await, [0]);
     }
 );
+
+const FIRST_WITHDRAWN: &str = "UPDATE articles SET state = 'withdrawn' WHERE seq = 1";
+const ALL_WITHDRAWN: &str = "UPDATE articles SET state = 'withdrawn'";
+
+db_test!(
+    what_was_withdrawn_counts_towards_no_minimum_and_makes_no_issue,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 7).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        app.execute(TWO_AT_LEAST).await;
+        publish(app, &newsletter, vec![posted(1, &[]), posted(2, &[])]).await;
+        app.execute(FIRST_WITHDRAWN).await;
+        app.time.advance(Duration::from_hours(24));
+        let due = slots::find(&app.db, app.now()).await.unwrap().due.remove(0);
+        compose::create_due(app, due).await.unwrap();
+        let recent = slots::recent(&app.db, newsletter.id, 1).await.unwrap();
+        assert_eq!(recent[0].outcome, Outcome::BelowMinimum);
+        app.execute(ALL_WITHDRAWN).await;
+        let made = create(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(made.unwrap(), Created::NothingNew);
+    }
+);
+
+db_test!(
+    an_issue_that_waits_for_an_earlier_one_holds_up_no_other_newsletter,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let mut draft = new_issue(&newsletter, DAILY, app.now());
+        draft.release_when_prepared = false;
+        send(app, draft).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let waits = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(waits.state, IssueState::Scheduled);
+        let asia = app.newsletter("asia").await;
+        let daily = [(topic(app, &asia, "all").await, Cadence::Daily)];
+        reader(app, &asia, "ben@example.org", &daily, None).await;
+        publish(app, &asia, vec![posted(3, &[])]).await;
+        let sent = send(app, new_issue(&asia, DAILY, app.now())).await;
+        assert_eq!((sent.state, sent.number), (IssueState::Sending, 1));
+    }
+);

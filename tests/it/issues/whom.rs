@@ -1,6 +1,7 @@
 //! For whom an issue is made, and what it has for them.
 
 use paperround::issues::manual::ManualIssue;
+use paperround::newsletters::slots::Outcome;
 
 use super::*;
 use crate::support::db_test;
@@ -148,5 +149,88 @@ db_test!(
             assert_eq!(variants, [(number, 1)]);
             send(app, new).await;
         }
+    }
+);
+
+db_test!(
+    no_issue_is_made_where_only_readers_whom_it_does_not_serve_lack_something,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let all = topic(app, &newsletter, "all").await;
+        let (daily, weekly) = ([(all, Cadence::Daily)], [(all, Cadence::Weekly)]);
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, sent.id).await;
+        // of another rhythm, and of another newsletter
+        reader(app, &newsletter, "ben@example.org", &weekly, None).await;
+        let asia = app.newsletter("asia").await;
+        let daily = [(topic(app, &asia, "all").await, Cadence::Daily)];
+        reader(app, &asia, "eve@example.org", &daily, None).await;
+        let made = create(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(made.unwrap(), Created::NothingNew);
+        let made = create(app, new_issue(&newsletter, &[Cadence::Weekly], app.now())).await;
+        assert!(matches!(made, Ok(Created::Issue(_))));
+    }
+);
+
+db_test!(
+    what_another_newsletter_has_neither_counts_nor_comes,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = app.newsletter("asia").await;
+        publish(app, &asia, (1..=3).map(|n| posted(n, &[])).collect()).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(7, &[])]).await;
+        let issues = slot(app, &newsletter).await;
+        let mail = (ada, "sent".to_owned(), vec![7]);
+        assert_eq!(deliveries(app, issues[0]).await, [mail]);
+        assert_eq!(given(app, ada).await, [1]);
+    }
+);
+
+db_test!(
+    a_slot_with_articles_and_nobody_for_them_says_that_there_was_nothing_new,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        assert!(slot(app, &newsletter).await.is_empty());
+        let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
+        let settled: Vec<_> = recent.iter().map(|it| (it.outcome, it.issue_id)).collect();
+        assert_eq!(settled, [(Outcome::NothingNew, None)]);
+    }
+);
+
+const TWO_FOR_A_WEEK: &str = "UPDATE schedules SET min_articles = 2 WHERE cadence = 'weekly'";
+
+db_test!(
+    of_schedules_due_together_the_one_with_too_little_has_no_part_in_the_issue,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let (time, zone) = ("07:00".parse().unwrap(), "Europe/Berlin".parse().unwrap());
+        let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
+        add::schedule(app, newsletter.id, weekly).await.unwrap();
+        app.execute(TWO_FOR_A_WEEK).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        // Monday comes a day later
+        app.time.advance(Duration::from_hours(24 * 5));
+        let issues = slot(app, &newsletter).await;
+        assert_eq!(issues.len(), 1);
+        let made = issue(app, issues[0]).await;
+        assert_eq!(made.cadences.0, Cadences::NONE.with(Cadence::Daily));
+        let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
+        let mut settled: Vec<_> = recent
+            .iter()
+            .map(|it| (it.cadence, it.outcome, it.issue_id))
+            .collect();
+        settled.sort_unstable();
+        let expected = [
+            (Cadence::Daily, Outcome::Issue, Some(issues[0])),
+            (Cadence::Weekly, Outcome::BelowMinimum, None),
+        ];
+        assert_eq!(settled, expected);
     }
 );

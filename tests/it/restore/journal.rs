@@ -169,6 +169,21 @@ async fn a_journal_that_is_new_gets_every_goodbye_however_many_there_are() {
     assert_eq!(journal(&scene).lines().count(), 501);
 }
 
+const FORGOTTEN: &str = "UPDATE subscriptions SET state = 'active', ended_at = NULL";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_goodbye_that_was_forgotten_is_said_again_however_many_there_are() {
+    let scene = Scene::new(Engine::Sqlite, &[]).await;
+    scene.app.execute(PEOPLE).await;
+    scene.app.execute(GOODBYES).await;
+    scene.work().await;
+    scene.app.execute(FORGOTTEN).await;
+    scene.work().await;
+    let mut rows = scene.app.rows_of("subscription").await;
+    rows.retain(|row| row.ends_with(" unsubscribed journal"));
+    assert_eq!(rows.len(), 501);
+}
+
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_has_no_journal() {

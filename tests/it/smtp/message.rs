@@ -8,7 +8,7 @@ use super::*;
 use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, Offers, Step};
 
-fn servers() -> [Offers; 2] {
+pub(super) fn servers() -> [Offers; 2] {
     let no_pipelining = Offers {
         no_pipelining: true,
         ..Offers::default()

@@ -14,6 +14,8 @@ use paperround::smtp::wire::Wire;
 
 use crate::support::smtp_server::SmtpServer;
 
+/// Commands that go out together, and what a refusal among them leaves behind.
+mod groups;
 /// Faults within a message, at each verb, in the body and behind the dot.
 mod message;
 /// Faults in the opening: banner, TLS, log-in.

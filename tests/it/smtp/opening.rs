@@ -289,3 +289,20 @@ async fn s13_a_relay_that_takes_no_log_in_for_a_while_rests_half_an_hour() {
     clock.advance(Duration::from_mins(7));
     assert!(relay.open().await.is_ok());
 }
+
+#[tokio::test]
+async fn s12_a_password_is_not_said_where_nothing_protects_it() {
+    let server = SmtpServer::start().await;
+    let offer = Act::bytes("250-scripted\r\n250 AUTH PLAIN LOGIN\r\n");
+    server.script().once(Step::Ehlo, offer);
+    let config = RelayConfig {
+        login: Some(("ada".to_owned(), SecretString::from("right"))),
+        ..config(&server)
+    };
+    let failure = open(Connector::new(config, Deadlines::all(LIMIT)).unwrap()).await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::Auth, Verdict::RelayHalted)
+    );
+    assert_eq!(server.counters().logins, 0);
+}

@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use paperround::smtp::relay::{Health, Unavailable};
@@ -70,6 +71,36 @@ async fn a_connection_that_was_parked_or_open_for_too_long_is_not_used_again() {
         assert_eq!(send_over(&relay, "two").await.unwrap(), Verdict::Sent);
         assert_eq!(server.counters().connections, 2);
     }
+}
+
+/// So much later by the clock that connections go by.
+async fn later(span: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(span).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_connection_that_carried_nothing_for_half_a_minute_is_closed_with_a_goodbye() {
+    let server = SmtpServer::start().await;
+    let goodbyes = Arc::new(AtomicUsize::new(0));
+    let counted = goodbyes.clone();
+    let bye = Act::reply("221 2.0.0 bye").calling(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    server.script().always(Step::Quit, bye);
+    let relay = relay_with(&server, 1, clock());
+    for id in ["one", "two"] {
+        assert_eq!(send_over(&relay, id).await.unwrap(), Verdict::Sent);
+        later(Duration::from_secs(20)).await;
+        relay.close_idle().await;
+        assert_eq!(relay.open_connections(), 1, "behind {id}");
+    }
+    later(Duration::from_secs(10)).await;
+    relay.close_idle().await;
+    assert_eq!(relay.open_connections(), 0);
+    assert_eq!(server.counters().connections, 1);
+    assert_eq!(goodbyes.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -144,6 +175,25 @@ async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
     drop(probe);
     assert_eq!(send_over(&relay, "healed").await.unwrap(), Verdict::Sent);
     assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn a_relay_that_answers_for_a_recipient_after_its_rest_works() {
+    for (step, reply, verdict) in [
+        (Step::Rcpt, "550 5.1.1 unknown", Verdict::Refused),
+        (Step::Dot, "451 4.7.1 later", Verdict::Deferred),
+    ] {
+        let server = SmtpServer::start().await;
+        let clock = clock();
+        let relay = relay_with(&server, 1, clock.clone());
+        let busy = Act::reply("451 4.3.2 not now");
+        server.script().once(Step::Mail, busy);
+        send_over(&relay, "early").await.unwrap();
+        clock.advance(rest_of(&relay, &clock));
+        server.script().once(step, Act::reply(reply));
+        assert_eq!(send_over(&relay, "probe").await.unwrap(), verdict);
+        assert_eq!(relay.health(), Health::Ok, "{step:?}");
+    }
 }
 
 #[tokio::test]
@@ -240,8 +290,10 @@ async fn s14_too_many_connections_means_fewer_connections_and_no_failure() {
     drop(first);
     assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
     server.script().clear();
-    clock.advance(Duration::from_secs(61));
+    clock.advance(Duration::from_secs(59));
     let _first = relay.open().await.unwrap();
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    clock.advance(Duration::from_secs(2));
     assert!(relay.open().await.is_ok());
 }
 
@@ -256,6 +308,17 @@ async fn s14_too_many_connections_may_be_said_to_ehlo_too() {
     );
     assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
     assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn s14_any_other_refusal_beside_open_connections_is_a_failure() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 5, clock());
+    let _first = relay.open().await.unwrap();
+    let refusal = Act::reply("554 5.3.2 go away").then(After::Close);
+    server.script().once(Step::Banner, refusal);
+    assert!(matches!(relay.open().await, Err(Unavailable::Failed(_))));
+    assert!(matches!(relay.health(), Health::BackingOff { .. }));
 }
 
 #[tokio::test]
@@ -303,16 +366,21 @@ async fn a_connection_that_has_carried_all_that_its_relay_takes_is_followed_by_a
 
 #[tokio::test]
 async fn three_messages_lost_in_a_row_let_the_relay_rest() {
-    let server = SmtpServer::start().await;
-    let relay = relay_with(&server, 1, clock());
-    server.script().always(Step::Rcpt, Act::close());
-    for _ in 0..3 {
-        assert_eq!(send_over(&relay, "x").await.unwrap(), Verdict::NotSent);
+    for (step, verdict) in [
+        (Step::Rcpt, Verdict::NotSent),
+        (Step::Dot, Verdict::InDoubt),
+    ] {
+        let server = SmtpServer::start().await;
+        let relay = relay_with(&server, 1, clock());
+        server.script().always(step, Act::close());
+        for _ in 0..3 {
+            assert_eq!(send_over(&relay, "x").await.unwrap(), verdict);
+        }
+        assert!(matches!(
+            send_over(&relay, "x").await,
+            Err(Unavailable::Resting { .. })
+        ));
     }
-    assert!(matches!(
-        send_over(&relay, "x").await,
-        Err(Unavailable::Resting { .. })
-    ));
 }
 
 #[tokio::test]
@@ -341,13 +409,17 @@ async fn five_lost_replies_among_five_hundred_messages_do_not_halt_the_relay() {
         let expected = if is_lost {
             server.script().once(Step::Dot, Act::close().accepted());
             Verdict::InDoubt
+        } else if number % 3 == 0 {
+            let refusal = Act::reply("550 5.1.1 unknown");
+            server.script().once(Step::Dot, refusal);
+            Verdict::Refused
         } else {
             Verdict::Sent
         };
         assert_eq!(send_over(&relay, "one").await.unwrap(), expected);
     }
     assert_eq!(relay.health(), Health::Ok);
-    assert_eq!(ids(&server).len(), 500);
+    assert_eq!(ids(&server).len(), 500 - 164, "what was not refused");
 }
 
 #[tokio::test]

@@ -1,19 +1,32 @@
+use paperround::smtp::relay::Health;
 use paperround::smtp::route::{Route, Stop, Wish};
+use secrecy::SecretString;
 
 use super::*;
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, Step};
+
+const WORLD: Wish<'static> = Wish {
+    sender: "world",
+    relay: None,
+};
+
+fn stop(name: &str, config: RelayConfig, clock: &Arc<TestClock>) -> Stop {
+    let config = RelayConfig {
+        name: name.to_owned(),
+        ..config
+    };
+    let connector = Connector::new(config, Deadlines::default()).unwrap();
+    Stop {
+        relay: relay_over(connector, clock.clone()),
+        allowance: None,
+    }
+}
 
 fn route(relays: &[(&str, &SmtpServer)], clock: &Arc<TestClock>) -> Arc<Route> {
-    let stops = relays.iter().map(|(name, server)| {
-        let config = RelayConfig {
-            name: (*name).to_owned(),
-            ..config(server)
-        };
-        let connector = Connector::new(config, Deadlines::default()).unwrap();
-        Stop {
-            relay: relay_over(connector, clock.clone()),
-            allowance: None,
-        }
-    });
+    let stops = relays
+        .iter()
+        .map(|(name, server)| stop(name, config(server), clock));
     Route::new(stops.collect(), clock.clone())
 }
 
@@ -22,12 +35,54 @@ async fn a_relay_that_refuses_one_sender_is_still_the_first_choice_of_another() 
     let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
     let route = route(&[("first", &first), ("second", &second)], &clock());
     assert!(route.refuses("first", "world"), "another one is left");
-    for (sender, relay) in [("world", "second"), ("sport", "first")] {
-        let wish = Wish {
-            sender,
-            relay: None,
-        };
+    let sport = Wish {
+        sender: "sport",
+        ..WORLD
+    };
+    for (wish, relay) in [(WORLD, "second"), (sport, "first")] {
         let lease = route.open(&wish).await.unwrap();
-        assert_eq!(&**lease.relay(), relay, "{sender}");
+        assert_eq!(&**lease.relay(), relay, "{}", wish.sender);
     }
+}
+
+#[tokio::test]
+async fn while_one_line_tries_a_relay_after_its_rest_the_others_go_over_the_next() {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let clock = clock();
+    let route = route(&[("first", &first), ("second", &second)], &clock);
+    let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+    first.script().once(Step::Banner, busy);
+    assert!(route.open(&WORLD).await.is_err());
+    clock.advance(Duration::from_mins(1));
+    let probe = route.open(&WORLD).await.unwrap();
+    let other = route.open(&WORLD).await.unwrap();
+    assert_eq!((&**probe.relay(), &**other.relay()), ("first", "second"));
+}
+
+#[tokio::test]
+async fn each_relay_is_waited_for_half_a_minute_from_its_own_failure_on() {
+    let (server, clock) = (SmtpServer::start().await, clock());
+    let begin = clock.now();
+    // halted at once, for nothing would protect the password
+    let unfit = || RelayConfig {
+        login: Some(("ada".to_owned(), SecretString::from("never"))),
+        ..config(&server)
+    };
+    let stops = vec![
+        stop("first", unfit(), &clock),
+        stop("second", unfit(), &clock),
+        stop("third", config(&server), &clock),
+    ];
+    let route = Route::new(stops, clock.clone());
+    for (seconds, next) in [(0, 30), (29, 30), (30, 60), (59, 60)] {
+        clock.set(begin + Duration::from_secs(seconds));
+        assert!(route.open(&WORLD).await.is_err(), "{seconds}");
+        let usable_from = Some(begin + Duration::from_secs(next));
+        assert_eq!(route.health().usable_from(), usable_from, "{seconds}");
+    }
+    clock.set(begin + Duration::from_mins(1));
+    assert_eq!(route.health(), Health::Ok);
+    let lease = route.open(&WORLD).await.unwrap();
+    assert_eq!(&**lease.relay(), "third");
+    assert!(route.keeps("third", &WORLD) && !route.keeps("first", &WORLD));
 }

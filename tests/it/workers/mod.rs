@@ -6,6 +6,7 @@
 //! faults and their order.
 
 mod crew;
+mod errors;
 mod faults;
 mod lock;
 mod partition;

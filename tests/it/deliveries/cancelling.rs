@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use paperround::deliveries::{State, operate};
+
+use super::Press;
+use crate::support::{TestApp, db_test};
+
+const IN_DOUBT: &str = "UPDATE deliveries SET state = 'in_doubt', doubt = 1
+     WHERE issue_id IN (SELECT id FROM issues WHERE number <> 3)";
+const ANOTHER_TOPIC: &str =
+    "INSERT INTO topics (id, newsletter_id, slug, name, position, default_on)
+     SELECT id, newsletter_id, 'asia', 'Asia', 2, TRUE FROM subscriptions";
+const ITS_INTEREST: &str =
+    "INSERT INTO interests (subscription_id, topic_id, start_seq, cadence, given_seq)
+     SELECT id, id, 0, 'weekly', 10 FROM subscriptions";
+
+db_test!(
+    cancelled_issues_of_which_all_is_in_doubt_keep_nothing_of_another_waiting,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let mut editions = Vec::new();
+        for _ in 0..5 {
+            editions.push(press.edition(&readers, "resend").await);
+            press.time.advance(Duration::from_secs(1));
+        }
+        app.execute(IN_DOUBT).await;
+        for edition in &editions {
+            press.cancel(edition.issue).await;
+        }
+        let now = press.now();
+        let skipped = operate::skip_cancelled(&press.db, now).await.unwrap();
+        assert_eq!(skipped, 1);
+        let waited = editions[2].deliveries[0];
+        assert_eq!(press.state(waited).await, State::Skipped);
+    }
+);
+
+db_test!(
+    cancelling_moves_the_interests_of_its_mails_back_and_no_other,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        // an issue of another rhythm has come as far
+        assert_eq!(edition.cutoff, 10);
+        app.execute(ANOTHER_TOPIC).await;
+        app.execute(ITS_INTEREST).await;
+        press.cancel(edition.issue).await;
+        let now = press.now();
+        let skipped = operate::skip_cancelled(&press.db, now).await.unwrap();
+        assert_eq!(skipped, 1);
+        assert_eq!(
+            app.rows_of("interest").await,
+            ["interest all daily 0 0", "interest asia weekly 0 10"]
+        );
+    }
+);

@@ -1,0 +1,165 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use paperround::deliveries::brakes;
+use paperround::deliveries::claim::{self, Ready, Terms};
+use paperround::deliveries::mailroom::{Decision, Mailroom};
+use paperround::deliveries::settlement::{Circumstances, Settlement};
+use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Kind, State};
+use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
+use paperround::smtp::reply::Reply;
+
+use super::Press;
+use super::senders::leases;
+use crate::support::{TestApp, db_test};
+
+fn ledger(press: &Press) -> Ledger {
+    Ledger::new(press.db.clone(), press.time.clone(), leases())
+}
+
+/// The next notice, claimed by a new worker as what the claim decides.
+async fn claimed_notice(press: &Press, decision: Option<Decision>) -> Ready {
+    *press.desk.decision.lock().unwrap() = decision;
+    let mailroom: Arc<dyn Mailroom> = press.desk.clone();
+    let terms = Terms {
+        owner: press.worker().await.id(),
+        now: press.now(),
+        limit: 1,
+        suspects: false,
+    };
+    let claimed = claim::notices(&press.db, &mailroom, terms).await;
+    claimed.unwrap().remove(0)
+}
+
+db_test!(
+    a_notice_that_may_not_be_sent_as_what_it_was_claimed_waits_five_seconds,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (signup, notice) = press.sign_up("ada@example.org").await;
+        let ready = claimed_notice(&press, None).await;
+        press.confirm(signup).await;
+        let marked = ledger(&press).mark(&ready, "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        let waits = press.delivery(notice).await;
+        assert_eq!(waits.state, State::Pending);
+        let wait = waits.not_before.since(press.now());
+        assert_eq!(wait, Duration::from_secs(5));
+    }
+);
+
+db_test!(
+    a_readers_pause_stops_none_of_their_notices,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let reader = press.reader("ada@example.org").await;
+        let until = press.now() + Duration::from_hours(72);
+        press.reader_pauses(&reader, until).await;
+        for kind in [Kind::Welcome, Kind::ManageLink] {
+            press.welcome(&reader).await;
+            let decision = Decision::Send {
+                kind,
+                subscription_id: Some(reader.subscription),
+                suppression_keys: Vec::new(),
+            };
+            let ready = claimed_notice(&press, Some(decision)).await;
+            let marked = ledger(&press).mark(&ready, "x").await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }), "{kind}");
+        }
+    }
+);
+
+db_test!(
+    a_suppression_under_any_key_of_its_address_stops_a_claimed_notice,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let decision = Decision::Send {
+            kind: Kind::Confirmation,
+            subscription_id: None,
+            suppression_keys: vec![b"newest".to_vec(), b"older".to_vec()],
+        };
+        let ready = claimed_notice(&press, Some(decision)).await;
+        press.suppress(b"older").await;
+        let marked = ledger(&press).mark(&ready, "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        assert_eq!(press.state(notice).await, State::Pending);
+    }
+);
+
+db_test!(
+    what_was_marked_unheard_and_not_begun_waits_again_where_its_reader_left_meanwhile,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let ready = press.claim_one(&edition).await;
+        let ledger = ledger(&press);
+        // the answer to this one's COMMIT is lost
+        let marked = ledger.mark(&ready, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        press.subscription_ends(&readers[0]).await;
+        assert_eq!(ledger.mark(&ready, "x").await.unwrap(), Marked::No);
+        // for the next claim, which skips it
+        let row = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((row.state, row.doubt), (State::Pending, 0));
+    }
+);
+
+db_test!(
+    a_mark_beside_a_record_that_comes_too_late_is_made_for_a_reader_whose_pause_is_over,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let earlier = press.edition(&readers[..1], "resend").await;
+        let late = press.claim_one(&earlier).await;
+        press.reader_pauses(&readers[1], press.now()).await;
+        let edition = press.edition(&readers[1..], "resend").await;
+        let ready = press.claim_one(&edition).await;
+        // it was never marked, so the group is not written, and each is looked at by itself
+        let settled = Settlement::untouched(&late.claimed, press.now());
+        let relay: Arc<str> = "x".into();
+        let ledger = ledger(&press);
+        let marked = ledger.advance(Some(settled), &ready, &relay).await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        let id = edition.deliveries[0];
+        assert_eq!(press.state(id).await, State::Transmitting);
+    }
+);
+
+/// What is written of an attempt that ended in this.
+fn settlement(press: &Press, ready: &Ready, outcome: &Outcome) -> Settlement {
+    let with = Circumstances {
+        now: press.now(),
+        jitter: 1.0,
+        leases: &leases(),
+    };
+    Settlement::of_outcome(&ready.claimed, outcome, with)
+}
+
+db_test!(
+    good_answers_stay_to_be_counted_where_the_refusal_that_took_them_along_came_too_late,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let ready = press.claim_one(&edition).await;
+        let ledger = ledger(&press);
+        let marked = ledger.mark(&ready, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        let reply = |code| Reply {
+            code,
+            enhanced: None,
+            lines: vec!["so".to_owned()],
+        };
+        let accepted = Outcome::Accepted(reply(250));
+        ledger.settle(settlement(&press, &ready, &accepted)).await;
+        let refused = Outcome::Failed(Failure::new(Phase::Rcpt, Cause::Reply(reply(550))));
+        ledger.refuse(settlement(&press, &ready, &refused)).await;
+        let counting = brakes::count(&press.db, ledger.uncounted());
+        counting.await.unwrap();
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!((tally.answers, tally.run.refusals), (1, 0));
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+    }
+);

@@ -1,0 +1,74 @@
+//! How often one may ask: whose asking counts together, and when it is right to come back.
+
+use std::time::Duration;
+
+use crate::support::http::{Answer, Site};
+use crate::support::{TestApp, db_test};
+
+/// The sign-up of a reader by a proxy, which says from where.
+async fn sign_up(site: &Site, from: &str) -> Answer {
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("x-forwarded-for", from),
+    ];
+    let body = "email=ada%40example.org";
+    site.send("POST", "/subscribe/world", &headers, body).await
+}
+
+db_test!(
+    clients_of_one_network_count_together_and_all_count_for_the_instance,
+    [
+        ("server.trusted_proxies", "127.0.0.0/8"),
+        ("signup.network_limits", "2/1h"),
+        ("signup.instance_limits", "3/1h")
+    ],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        for (from, status) in [
+            ("203.0.113.1", 303),
+            ("203.0.113.2", 303),
+            ("203.0.113.3", 429),
+            ("198.51.100.1", 303),
+            ("192.0.2.1", 503),
+        ] {
+            assert_eq!(sign_up(&site, from).await.status, status, "{from}");
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_client_who_comes_back_when_it_was_told_to_is_taken,
+    [("signup.client_limits", "1/1h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        sign_up(&site, "").await.assert_status(303);
+        let refused = sign_up(&site, "").await;
+        refused.assert_status(429);
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        app.time.advance(Duration::from_secs(wait - 1));
+        sign_up(&site, "").await.assert_status(429);
+        app.time.advance(Duration::from_secs(1));
+        sign_up(&site, "").await.assert_status(303);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    wrong_links_are_no_sign_ups,
+    [
+        ("signup.wrong_token_limits", "1/1h"),
+        ("signup.client_limits", "1/1h")
+    ],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let wrong = format!("/confirm/{}", "A".repeat(43));
+        site.post(&wrong, &[]).await.assert_status(404);
+        site.post(&wrong, &[]).await.assert_status(429);
+        sign_up(&site, "").await.assert_status(303);
+        site.stop().await;
+    }
+);

@@ -1,0 +1,74 @@
+use super::message::servers;
+use super::*;
+use crate::support::smtp_server::{Act, Step};
+
+#[tokio::test]
+async fn nothing_goes_along_with_a_message_where_the_relay_does_not_offer_pipelining() {
+    for (offers, expected) in servers().into_iter().zip([true, false]) {
+        let server = SmtpServer::offering(offers).await;
+        let connection = connect(&server).await;
+        let next = envelope("ada@example.org", &wire("next", 100));
+        assert_eq!(connection.takes_groups(), expected);
+        assert_eq!(connection.may_attach(&next), expected);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_refusal_nothing_goes_along_until_the_relay_has_begun_anew() {
+    let server = SmtpServer::start().await;
+    let mut connection = connect(&server).await;
+    let refusal = Act::reply("550 5.1.1 never");
+    server.script().once(Step::Rcpt, refusal);
+    let next = envelope("ada@example.org", &wire("next", 100));
+    for (verdict, may_attach) in [(Verdict::Refused, false), (Verdict::Sent, true)] {
+        assert_eq!(send(&mut connection, "one").await, verdict);
+        assert_eq!(connection.may_attach(&next), may_attach, "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_stands_whatever_becomes_of_the_connection_behind_it() {
+    for behind in [Act::close(), Act::stall(), Act::reply("hello")] {
+        let server = SmtpServer::start().await;
+        let mut connection = connect(&server).await;
+        let refusal = Act::reply("550 5.1.1 never");
+        server.script().once(Step::Rcpt, refusal);
+        server.script().once(Step::Data, behind.clone());
+        let verdict = send(&mut connection, "one").await;
+        assert_eq!(verdict, Verdict::Refused, "{behind:?}");
+        assert!(!connection.is_ready());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_over_which_the_relay_does_not_begin_anew_is_closed() {
+    for offers in servers() {
+        let server = SmtpServer::offering(offers).await;
+        let mut connection = connect(&server).await;
+        let refusal = Act::reply("550 5.1.1 never");
+        server.script().once(Step::Rcpt, refusal);
+        assert_eq!(send(&mut connection, "one").await, Verdict::Refused);
+        server
+            .script()
+            .once(Step::Rset, Act::reply("502 5.5.1 what"));
+        assert_eq!(send(&mut connection, "two").await, Verdict::NotSent);
+        assert!(!connection.is_ready() && !connection.answered_data_after_refusal());
+        assert_eq!(ids(&server).len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_keeps_taking_data_behind_a_refusal_hears_it_by_itself_from_then_on() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let (refusal, odd) = (Act::reply("550 5.1.1 unknown"), Act::reply("354 go on"));
+    server.script().always(Step::Rcpt, refusal);
+    server.script().always(Step::Data, odd);
+    let envelope = envelope("ada@example.org", &wire("one", 100));
+    for connections in [1, 2, 3, 4, 4] {
+        let mut lease = relay.open().await.unwrap();
+        let failure = lease.envelope(&envelope).await.unwrap_err();
+        assert_eq!(failure.verdict(), Verdict::Refused);
+        assert_eq!(server.counters().connections, connections);
+    }
+}
