@@ -205,12 +205,17 @@ impl From<super::form::FormError> for AppError {
 #[derive(Clone)]
 pub(super) struct Unpresented(pub(super) std::sync::Arc<AppError>);
 
+/// Rounded up: who comes back when told is not too early.
+fn whole_seconds(span: Duration) -> u64 {
+    (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1)
+}
+
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         let headers = response.headers_mut();
         if let Some(span) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(span)));
         }
         if matches!(self, Self::Unauthorized) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
