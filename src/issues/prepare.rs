@@ -112,10 +112,8 @@ impl<'a> Preparation<'a> {
             return job.finish(app, now).await;
         };
         let batch = job.batch(app, page, now).await?;
-        let (done, ahead) = tokio::join!(
-            job.write(app, batch, last, now),
-            Page::read(&app.db, &job.issue, last, self.chunk)
-        );
+        let ahead = Box::pin(Page::read(&app.db, &job.issue, last, self.chunk));
+        let (done, ahead) = tokio::join!(job.write(app, batch, last, now), ahead);
         let done = done?;
         // where it failed, the next step reads again, and says so
         self.ahead = ahead.ok().filter(Page::keeps);

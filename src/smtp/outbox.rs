@@ -94,14 +94,14 @@ fn write(folder: &Path, name: &str, unique: &str, message: &[u8]) -> Result<Stri
     let outcome = (|| {
         let mut file = File::create(&temporary)?;
         file.write_all(message)?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&temporary, folder.join(&file_name))
     })();
     if let Err(error) = outcome {
-        // What could not be written whole must not stay; failing to remove it adds nothing to say.
+        // What is no mail must not stay; failing to remove it adds nothing to say.
         let _ = fs::remove_file(&temporary);
         return Err(before(error));
     }
-    fs::rename(&temporary, folder.join(&file_name)).map_err(before)?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(after)?;
@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_mail_that_could_not_be_written_was_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = line(folder.path());
+        let wire = Wire::parse("Subject: a\r\n\r\nx\r\n").unwrap();
+        line.envelope(&envelope(&wire)).await.unwrap();
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert_eq!(line.transmit(&wire).await.verdict(), Verdict::NotSent);
+    }
+
+    #[tokio::test]
     async fn a_mail_whose_file_could_not_be_put_in_its_place_was_not_sent() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("n.abc.eml")).unwrap();
@@ -199,5 +209,7 @@ mod tests {
         let wire = Wire::parse("Message-ID: <n.abc@news.example>\r\n\r\nx\r\n").unwrap();
         line.envelope(&envelope(&wire)).await.unwrap();
         assert_eq!(line.transmit(&wire).await.verdict(), Verdict::NotSent);
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing of the mail stays");
     }
 }

@@ -29,7 +29,8 @@ const IN_STATE: &str =
     "SELECT id FROM deliveries WHERE issue_id = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4";
 const EXPIRED_AMONG: &str =
     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = $1 AND reason = 'expired')";
-const RETRY: &str = "UPDATE deliveries SET state = 'pending', is_open = TRUE, reason = NULL, tries = 0, not_before = $2, expires_at = $3
+const RETRY: &str = "UPDATE deliveries SET state = 'pending', is_open = TRUE, reason = NULL, tries = 0, crashes = 0, not_before = $2,
+         expires_at = $3
      WHERE id = $1 AND state = 'failed'";
 
 const DECIDE: &str =

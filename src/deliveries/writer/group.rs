@@ -320,8 +320,8 @@ async fn pause(tx: &mut Tx<'_>, settlement: &Settlement) -> sqlx::Result<()> {
     let Some((issue, reason)) = &settlement.pause else {
         return Ok(());
     };
-    if store::brakes::pause_issue(tx, *issue, reason, settlement.at).await? {
-        let reason = mask_emails(reason);
+    let reason = mask_emails(reason);
+    if store::brakes::pause_issue(tx, *issue, &reason, settlement.at).await? {
         tracing::error!(issue.id = %issue, reason, "Issue {issue} is paused: the relay refuses its sender or content");
     }
     Ok(())

@@ -67,5 +67,7 @@ mod tests {
         );
         stops.stop(other);
         assert!(!stops.is_stopped(one, after));
+        stops.stop(one);
+        assert!(stops.is_stopped(one, after), "it was paused once more");
     }
 }

@@ -295,9 +295,12 @@ db_test!(
         server.script().clear();
         press.edition(&readers[2..], "resend").await;
         sender.run_until_idle().await;
+        app.execute("UPDATE deliveries SET crashes = 2 WHERE state = 'failed'")
+            .await;
         assert_eq!(retry(&press, first.issue).await.unwrap(), 2);
         for id in &first.deliveries[..2] {
-            assert_eq!(press.delivery(*id).await.tries, 0, "they begin anew");
+            let row = press.delivery(*id).await;
+            assert_eq!((row.tries, row.crashes), (0, 0), "they begin anew");
         }
         sender.run_until_idle().await;
         let mut states = Vec::new();
