@@ -310,10 +310,10 @@ mod tests {
             |event| event.detail = json!({"topics": [], "cadence": "weekly"}),
         ];
         for (number, change) in changes.into_iter().enumerate() {
-            let mut changed = chain();
-            change(&mut changed[1]);
-            let found = first_broken(&changed);
-            assert_eq!(found, Some(changed[1].id), "change {number}");
+            let mut other = chain();
+            change(&mut other[1]);
+            let found = first_broken(&other);
+            assert_eq!(found, Some(other[1].id), "change {number}");
         }
     }
 

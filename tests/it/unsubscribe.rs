@@ -1,16 +1,20 @@
 //! One-click and the page: leaving always works, at once.
 
+use std::fs;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use paperround::id::IssueId;
 use paperround::subscribers::consent::ConsentKind;
 use paperround::subscribers::email_address::{AddressRules, EmailAddress};
+use paperround::subscribers::evidence::{Channel, Evidence};
 use paperround::subscribers::explain::explain;
+use paperround::subscribers::unsubscribe::unsubscribe;
 use paperround::token::{Purpose, ReaderToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::http::{Site, parse};
-use crate::support::{TestApp, db_test};
+use crate::support::{Engine, TestApp, db_test};
 
 const ADA: &str = "ada@example.org";
 
@@ -70,6 +74,30 @@ db_test!(
         site.stop().await;
     }
 );
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_after_one_click_has_left_and_stands_in_the_journal() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    app.newsletter("world").await;
+    let site = app.serve().await;
+    let link = app.reader(&site, "world", ADA).await;
+    site.stop().await;
+    let token = link.rsplit('/').next().unwrap();
+    let token = app.keys.read_reader_token(Purpose::Unsubscribe, token);
+    let evidence = Evidence::of(Channel::OneClick);
+    let leaving = unsubscribe(&app.app, token.unwrap(), evidence);
+    assert!(leaving.now_or_never().is_none(), "it had only begun");
+    let journal = app.folder().join("suppressions.journal");
+    let written = async {
+        while fs::read_to_string(&journal).unwrap_or_default().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let written = tokio::time::timeout(Duration::from_secs(10), written);
+    written.await.expect("it is written");
+    assert!(state(&app).await.ends_with("unsubscribed one_click"));
+    app.finish().await;
+}
 
 db_test!(
     check_09_whatever_is_posted_by_whomever_leaves_at_once,

@@ -174,6 +174,24 @@ db_test!(
 );
 
 db_test!(
+    what_is_in_doubt_at_the_spare_goes_there_once_more_though_the_first_works_again,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 1).await;
+        let (first, second, sender) = in_doubt_at_the_second(&press, &edition).await;
+        // longer than the first may rest
+        press.time.advance(leases().grace.mul_f64(0.99));
+        let readers = press.readers_at("later.example", 1).await;
+        press.edition(&readers, "resend").await;
+        sender.run_until_idle().await;
+        assert_eq!((first.accepted().len(), second.accepted().len()), (1, 1));
+        press.time.advance(leases().grace);
+        sender.run_until_idle().await;
+        assert_eq!(sent(&press, &edition).await, 1);
+        assert_eq!((first.accepted().len(), second.accepted().len()), (1, 2));
+    }
+);
+
+db_test!(
     what_is_in_doubt_goes_elsewhere_where_the_relay_that_may_have_it_refuses_its_sender,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 1).await;

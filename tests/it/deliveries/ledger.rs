@@ -33,6 +33,22 @@ async fn claimed_notice(press: &Press, decision: Option<Decision>) -> Ready {
 }
 
 db_test!(
+    a_marked_mail_of_which_nothing_was_sent_waits_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let ready = press.claim_one(&edition).await;
+        let ledger = ledger(&press);
+        let marked = ledger.mark(&ready, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        assert_eq!(press.state(ready.claimed.id).await, State::Transmitting);
+        ledger.give_back(&ready.claimed, press.now()).await;
+        assert_eq!(press.state(ready.claimed.id).await, State::Pending);
+    }
+);
+
+db_test!(
     a_notice_that_may_not_be_sent_as_what_it_was_claimed_waits_five_seconds,
     async |app: &TestApp| {
         let press = Press::new(app).await;

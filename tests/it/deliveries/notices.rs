@@ -193,7 +193,9 @@ db_test!(
         let press = Press::new(app).await;
         let (_, notice) = press.sign_up("late@example.org").await;
         let second = Duration::from_secs(1);
-        press.time.advance(Duration::from_hours(48) - second);
+        press
+            .time
+            .advance(Duration::from_hours(48).saturating_sub(second));
         let ready = claim_notice(&press).await;
         press.time.advance(second);
         let marked = ledger(&press).mark(&ready[0], "x").await.unwrap();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Edition, Press};
-use crate::support::smtp_server::SmtpServer;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{Engine, TestApp, db_test};
 
 async fn issue(app: &TestApp, readers: usize) -> (Press, Edition) {
@@ -121,6 +121,31 @@ db_test!(
             let token = pace::take(db, relay, allowance, now).await.unwrap();
             assert_eq!(token.is_ok(), is_given, "{relay}");
         }
+    }
+);
+
+db_test!(
+    what_was_paid_for_one_relay_pays_for_no_other,
+    async |app: &TestApp| {
+        let (press, _) = issue(app, 4).await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let slow = Some(Allowance::per_second(1.0, 1));
+        let very_slow = Some(Allowance::per_second(0.001, 1));
+        let relays = [("first", &first, slow), ("second", &second, very_slow)];
+        let sender = press.sender_along(&relays).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            settle_at(&first, 1).await;
+            // the others wait for a token of the first, and go over the second when they have it
+            let refusal = Act::reply("550 5.7.1 not your domain");
+            first.script().always(Step::Mail, refusal);
+            for _ in 0..3 {
+                press.time.advance(Duration::from_secs(1));
+                settle_at(&second, 1).await;
+            }
+            stop.cancel();
+        });
+        assert_eq!(first.accepted().len(), 1);
     }
 );
 

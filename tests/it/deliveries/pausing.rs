@@ -226,21 +226,21 @@ db_test!(
         press.pause(issue).await;
         press.time.advance(Duration::from_secs(1));
         let now = press.now();
-        let paused = press
+        let brake = press
             .write(move |tx| {
                 Box::pin(async move { operate::pause(tx, issue, "a brake", now).await })
             })
             .await;
-        assert!(!paused);
+        assert!(!brake, "it is paused already");
         press.resume(issue).await;
-        let pauses = brakes::pauses(&press.db, issue).await.unwrap();
-        let found: Vec<_> = pauses
+        let noted = brakes::pauses(&press.db, issue).await.unwrap();
+        let found: Vec<_> = noted
             .iter()
             .map(|pause| (pause.paused_at, pause.pause_reason.as_deref()))
             .collect();
         assert_eq!(found, [(since, Some("by hand"))]);
-        let pauses = brakes::pauses(&press.db, other).await.unwrap();
-        assert!(pauses.is_empty());
+        let noted = brakes::pauses(&press.db, other).await.unwrap();
+        assert!(noted.is_empty());
     }
 );
 

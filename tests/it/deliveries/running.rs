@@ -8,7 +8,7 @@ use paperround::deliveries::claim::Ready;
 use paperround::deliveries::send::Sending;
 use paperround::deliveries::worker::Worker;
 use paperround::deliveries::writer::Ledger;
-use paperround::deliveries::{Reason, State, recover};
+use paperround::deliveries::{Reason, State, operate, recover};
 use paperround::smtp::channel::Channel;
 use paperround::smtp::connection::Connector;
 use paperround::smtp::deadlines::Deadlines;
@@ -216,6 +216,33 @@ db_test!(
 );
 
 db_test!(
+    what_became_of_a_message_is_recorded_while_the_relay_thinks_about_the_next,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let ok = Act::reply("250 2.1.5 ok");
+        let thinks = ok.clone().delayed(SOON);
+        server.script().once(Step::Rcpt, ok);
+        server.script().once(Step::Rcpt, thinks);
+        // over one connection: the second envelope goes out with the first message
+        let sender = press.sender_with(&server, 1).await;
+        let recorded = async {
+            let counts = || operate::counts(&press.db, edition.issue);
+            while counts().await.unwrap().sent == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let recorded = tokio::time::timeout(SOON / 2, recorded);
+        tokio::select! {
+            () = sender.run_until_idle() => panic!("the second is under way"),
+            recorded = recorded => recorded.expect("the first is recorded"),
+        }
+    }
+);
+
+db_test!(
     a_sign_of_life_counts_from_before_it_was_written,
     async |app: &TestApp| {
         let press = Press::new(app).await;
@@ -226,7 +253,9 @@ db_test!(
         });
         beaten.unwrap();
         assert!(worker.is_alive());
-        press.time.advance(leases().own_worker_lease() - its_write);
+        press
+            .time
+            .advance(leases().own_worker_lease().saturating_sub(its_write));
         assert!(!worker.is_alive());
     }
 );

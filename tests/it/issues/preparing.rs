@@ -257,7 +257,9 @@ db_test!(
         let waits = [short, Duration::from_mins(70), Duration::from_hours(24 * 9)];
         for (number, wait) in (1..).zip(waits) {
             publish(app, &newsletter, vec![posted(number, &[])]).await;
-            let mut new = new_issue(&newsletter, &[Cadence::Daily], app.now());
+            // made long after it was due: what counts is when its mails were made
+            let due_at = app.now() - Duration::from_hours(72);
+            let mut new = new_issue(&newsletter, &[Cadence::Daily], due_at);
             new.release_when_prepared = false;
             let draft = send(app, new).await;
             assert_eq!(draft.state, IssueState::Preparing);

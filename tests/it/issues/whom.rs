@@ -234,3 +234,26 @@ db_test!(
         assert_eq!(settled, expected);
     }
 );
+
+const CAME_BACK: &str =
+    "INSERT INTO interests (subscription_id, topic_id, start_seq, cadence, given_seq)
+     SELECT subscription_id, topic_id, 1, cadence, 1 FROM interests";
+const LEFT: &str = "UPDATE interests SET cadence = 'off' WHERE start_seq = 0";
+
+db_test!(
+    who_left_and_came_back_gets_what_came_out_since_they_are_back,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        app.execute(CAME_BACK).await;
+        app.execute(LEFT).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let next = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(next.state, IssueState::Sending);
+        let mail = (ada, "pending".to_owned(), vec![2]);
+        assert_eq!(deliveries(app, next.id).await, [mail]);
+        assert_eq!(given(app, ada).await, [0, 2]);
+    }
+);

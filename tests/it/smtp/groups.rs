@@ -67,6 +67,8 @@ async fn a_relay_that_keeps_taking_data_behind_a_refusal_hears_it_by_itself_from
     let envelope = envelope("ada@example.org", &wire("one", 100));
     for connections in [1, 2, 3, 4, 4] {
         let mut lease = relay.open().await.unwrap();
+        let takes_groups = lease.takes_groups();
+        assert_eq!(takes_groups, connections < 4, "nothing goes along either");
         let failure = lease.envelope(&envelope).await.unwrap_err();
         assert_eq!(failure.verdict(), Verdict::Refused);
         assert_eq!(server.counters().connections, connections);
