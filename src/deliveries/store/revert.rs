@@ -30,19 +30,23 @@ const INTERESTS_SQLITE: &str =
     "SELECT topic_id, start_seq, given_seq FROM interests WHERE subscription_id = $1";
 // an issue that is prepared for this reader meanwhile is waited for
 const INTERESTS_POSTGRES: &str =
-    "SELECT topic_id, start_seq, given_seq FROM interests WHERE subscription_id = $1 FOR UPDATE";
-// "Given before" as `issues::due` has it: an interest that this mail did not move may have brought an article since.
+    "SELECT topic_id, start_seq, given_seq FROM interests WHERE subscription_id = $1
+     ORDER BY topic_id, start_seq FOR UPDATE";
+// By whatever issue and interest: one of its articles stands in another mail that was not taken back.
 const GIVEN_SQLITE: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
-         JOIN variants AS v ON v.id = d.variant_id JOIN json_each(v.article_ids) AS shown
-         JOIN articles AS a ON a.id = unhex(shown.value, '-') JOIN article_topics AS t ON t.article_id = a.id
-         JOIN interests AS i ON i.subscription_id = d.subscription_id AND i.topic_id = t.topic_id
-     WHERE d.id = $1 AND i.start_seq < a.seq AND a.seq <= i.given_seq)";
+         JOIN variants AS v ON v.id = d.variant_id JOIN json_each(v.article_ids) AS lacked
+         JOIN deliveries AS other ON other.subscription_id = d.subscription_id AND other.id <> d.id
+         JOIN variants AS w ON w.id = other.variant_id JOIN json_each(w.article_ids) AS shown
+     WHERE d.id = $1 AND shown.value = lacked.value AND other.state <> 'skipped'
+       AND NOT (other.state = 'failed' AND other.reason = 'expired'))";
 const GIVEN_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
          JOIN variants AS v ON v.id = d.variant_id
-         CROSS JOIN jsonb_array_elements_text(v.article_ids) AS shown (id)
-         JOIN articles AS a ON a.id = shown.id::uuid JOIN article_topics AS t ON t.article_id = a.id
-         JOIN interests AS i ON i.subscription_id = d.subscription_id AND i.topic_id = t.topic_id
-     WHERE d.id = $1 AND i.start_seq < a.seq AND a.seq <= i.given_seq)";
+         CROSS JOIN jsonb_array_elements(v.article_ids) AS lacked (id)
+         JOIN deliveries AS other ON other.subscription_id = d.subscription_id AND other.id <> d.id
+         JOIN variants AS w ON w.id = other.variant_id
+         CROSS JOIN jsonb_array_elements(w.article_ids) AS shown (id)
+     WHERE d.id = $1 AND shown.id = lacked.id AND other.state <> 'skipped'
+       AND NOT (other.state = 'failed' AND other.reason = 'expired'))";
 const MOVE: &str = "UPDATE interests SET given_seq = $5
      WHERE subscription_id = $1 AND topic_id = $2 AND start_seq = $3 AND given_seq = $4";
 

@@ -8,8 +8,8 @@ use paperround::deliveries::recover;
 const WEEKLY: &[Cadence] = &[Cadence::Weekly];
 
 /// A newsletter with a reader of everything each week, and of Asia each day; and the weekly issue with one article about
-/// Asia, which nobody sent in time.
-async fn expired(app: &TestApp) -> (Newsletter, SubscriptionId, IssueId) {
+/// Asia.
+async fn weekly(app: &TestApp) -> (Newsletter, SubscriptionId, IssueId) {
     let newsletter = newsletter(app, 12).await;
     let all = topic(app, &newsletter, "all").await;
     let asia = topic(app, &newsletter, "asia").await;
@@ -17,8 +17,14 @@ async fn expired(app: &TestApp) -> (Newsletter, SubscriptionId, IssueId) {
     let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
     publish(app, &newsletter, vec![posted(1, &["asia"])]).await;
     let weekly = send(app, new_issue(&newsletter, WEEKLY, app.now())).await;
-    grow_old(app).await;
     (newsletter, ada, weekly.id)
+}
+
+/// The same, and nobody sent it in time.
+async fn expired(app: &TestApp) -> (Newsletter, SubscriptionId, IssueId) {
+    let all = weekly(app).await;
+    grow_old(app).await;
+    all
 }
 
 async fn grow_old(app: &TestApp) {
@@ -124,5 +130,23 @@ db_test!(
             [(ada, "pending".to_owned(), vec![1])]
         );
         assert_eq!(deliveries(app, daily).await, []);
+    }
+);
+
+const REFUSED: &str = "UPDATE deliveries SET state = 'failed', is_open = FALSE";
+
+db_test!(
+    an_article_that_nothing_brought_is_sent_again_however_often_its_mail_failed,
+    async |app: &TestApp| {
+        let (newsletter, ada, weekly) = weekly(app).await;
+        app.execute(REFUSED).await;
+        // what was refused counts as given: the daily issue has nothing, and moves on all the same
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await, []);
+        assert_eq!(given(app, ada).await, [1, 1]);
+        for _ in 0..2 {
+            assert_eq!(retry(app, weekly, async {}).await.unwrap(), 1);
+            grow_old(app).await;
+        }
     }
 );
