@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::exit::{Code, Refused, UsageError};
-use super::issue::{Which, find};
+use super::issue::{Found, Which, find};
 use super::restore;
 use crate::app::App;
 use crate::deliveries::decide::{self, HeldDecision, Refusal};
@@ -148,11 +148,7 @@ pub(super) async fn retry(app: &App, which: &Which, context: &Context) -> anyhow
         })
         .await
         .map_err(|refusal| explain(refusal, &format!("issue {name} is not tried again")))?;
-    let then = if found.issue.state.is_open() && found.issue.paused_at.is_some() {
-        format!(" as soon as it goes on. Next: paperround issue resume {name} --reason WHY")
-    } else {
-        ".".to_owned()
-    };
+    let then = then(&found);
     context.terminal.say(&format!(
         "Issue {name}: {again} failed mails are tried again{then}"
     ));
@@ -194,10 +190,23 @@ pub(super) async fn decide(app: &App, args: DecideArgs, context: &Context) -> an
         };
         explain(refusal, &format!("nothing is decided{instead}"))
     })?;
+    let then = match decision {
+        HeldDecision::SendAgain => then(&found),
+        HeldDecision::Sent | HeldDecision::NotSent => ".".to_owned(),
+    };
     context
         .terminal
-        .say(&format!("{decided} mails of issue {name} {words}."));
+        .say(&format!("{decided} mails of issue {name} {words}{then}"));
     Ok(())
+}
+
+/// When what waits again of the issue leaves.
+fn then(found: &Found) -> String {
+    if !found.issue.state.is_open() || found.issue.paused_at.is_none() {
+        return ".".to_owned();
+    }
+    let name = found.name();
+    format!(" as soon as it goes on. Next: paperround issue resume {name} --reason WHY")
 }
 
 /// What did not happen, and why.

@@ -44,7 +44,7 @@ impl Page {
     }
 
     /// Whether it may be used some time after it was read: nothing that can be given up or sent meanwhile is on its
-    /// way to these readers. What they themselves change is found when the chunk is written.
+    /// way to these readers. What they themselves change is found when the chunk is written, or when their mail is sent.
     pub(in crate::issues) fn keeps(&self) -> bool {
         self.older.is_empty()
     }

@@ -122,7 +122,7 @@ pub(super) fn longest(config: &SignupConfig) -> Duration {
         &config.wrong_token_limits,
     ];
     // a window slides by buckets, so that it reaches back by one more
-    let reaches = |limit: &Limit| limit.per + 2 * bucket(limit);
+    let reaches = |limit: &Limit| limit.per + bucket(limit);
     let reaches = all.into_iter().flatten().map(reaches);
     reaches.max().unwrap_or_default()
 }

@@ -19,7 +19,8 @@ const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, 
      WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
 const SEND_AGAIN: &str = "UPDATE issues SET state = 'sending', finished_at = NULL
      WHERE id = $1 AND state IN ('sending', 'finished')";
-const ISSUE_STATE: &str = "SELECT state FROM issues WHERE id = $1";
+const ISSUE_STATE_SQLITE: &str = "SELECT state FROM issues WHERE id = $1";
+const ISSUE_STATE_POSTGRES: &str = "SELECT state FROM issues WHERE id = $1 FOR UPDATE";
 
 const SKIP_OF_SUBSCRIPTION: &str =
     "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = $2, owner = NULL, settled_at = $3
@@ -108,11 +109,13 @@ pub(in crate::deliveries) async fn send_again(
         .map(|done| done.rows_affected() == 1))
 }
 
+/// How an issue stands; it stands so until the transaction ends.
 pub(in crate::deliveries) async fn issue_state(
     tx: &mut Tx<'_>,
     issue: IssueId,
 ) -> sqlx::Result<String> {
-    write_db!(tx, |conn| sqlx::query_scalar(ISSUE_STATE)
+    let sql = tx.pick(ISSUE_STATE_SQLITE, ISSUE_STATE_POSTGRES);
+    write_db!(tx, |conn| sqlx::query_scalar(sql)
         .bind(issue)
         .fetch_one(conn)
         .await)

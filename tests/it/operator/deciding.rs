@@ -244,12 +244,24 @@ db_test!(
         script(later, "451 4.7.1 later");
         press.sender(&server).await.run_until_idle().await;
         press.pause(edition.issue).await;
-        let run = Program::of(app)
-            .run(&["issue", "retry", "world/1"])
-            .expect(0);
-        let words = "1 failed mails are tried again as soon as it goes on.";
-        assert!(run.err.contains(words), "{}", run.err);
-        assert_eq!(states(&press, &edition).await, [State::Pending; 2]);
+        for (act, words) in [
+            (
+                &["issue", "retry", "world/1"][..],
+                "1 failed mails are tried again",
+            ),
+            (
+                &["issue", "decide", "world/1", "--again", "--yes"],
+                "are sent again",
+            ),
+        ] {
+            let run = Program::of(app).run(act).expect(0);
+            let words =
+                format!("{words} as soon as it goes on. Next: paperround issue resume world/1");
+            assert!(run.err.contains(&words), "{}", run.err);
+            assert_eq!(states(&press, &edition).await, [State::Pending; 2]);
+            app.execute("UPDATE deliveries SET state = 'held', is_open = FALSE")
+                .await;
+        }
         assert!(press.pause_reason(edition.issue).await.is_some());
 
         press.cancel(edition.issue).await;
