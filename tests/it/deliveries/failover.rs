@@ -24,6 +24,15 @@ fn is_busy(server: &SmtpServer) {
     server.script().always(Step::Banner, busy);
 }
 
+/// Two relays that work, and a sender along them.
+async fn two_relays(press: &Press) -> (SmtpServer, SmtpServer, Sender) {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let sender = press
+        .sender_along(&[("first", &first, None), ("second", &second, None)])
+        .await;
+    (first, second, sender)
+}
+
 async fn standing(press: &Press, relay: &str) -> RelayRow {
     let rows = relays::standing(&press.db, &[relay.to_owned()])
         .await
@@ -42,10 +51,7 @@ db_test!(
     the_next_relay_takes_over_after_half_a_minute_and_the_first_gets_its_turn_back,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 12).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
+        let (first, second, sender) = two_relays(&press).await;
         is_busy(&first);
         sender.run_until_idle().await;
         assert_eq!(second.counters().connections, 0, "the first may come back");
@@ -86,10 +92,7 @@ db_test!(
     a_deferred_row_may_go_elsewhere_and_a_refused_one_never,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 2).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
+        let (first, second, sender) = two_relays(&press).await;
         let refusal = Act::reply("550 5.1.1 unknown");
         first
             .script()
@@ -119,10 +122,7 @@ db_test!(
     a_mail_that_the_spare_deferred_goes_over_the_first_as_soon_as_that_works,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 1).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
+        let (first, second, sender) = two_relays(&press).await;
         is_busy(&first);
         sender.run_until_idle().await;
         press.time.advance(Duration::from_secs(30));
@@ -147,10 +147,7 @@ async fn in_doubt_at_the_second(
     press: &Press,
     edition: &Edition,
 ) -> (SmtpServer, SmtpServer, Sender) {
-    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-    let sender = press
-        .sender_along(&[("first", &first, None), ("second", &second, None)])
-        .await;
+    let (first, second, sender) = two_relays(press).await;
     is_busy(&first);
     second.script().once(Step::Dot, Act::close().accepted());
     sender.run_until_idle().await;
@@ -210,10 +207,7 @@ db_test!(
     s4_a_sender_that_one_relay_refuses_goes_over_the_next_and_pauses_where_none_is_left,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 8).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
+        let (first, second, sender) = two_relays(&press).await;
         let refusal = Act::reply("550 5.7.1 not your domain");
         first.script().always(Step::Mail, refusal.clone());
         sender.run_until_idle().await;
@@ -250,10 +244,7 @@ db_test!(
     a_message_that_a_relay_refuses_pauses_its_issue_and_does_not_go_over_the_next,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 3).await;
-        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
-        let sender = press
-            .sender_along(&[("first", &first, None), ("second", &second, None)])
-            .await;
+        let (first, second, sender) = two_relays(&press).await;
         let refusal = Act::reply("554 5.6.0 no newsletters here");
         first.script().always(Step::Data, refusal);
         sender.run_until_idle().await;

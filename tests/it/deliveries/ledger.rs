@@ -10,12 +10,22 @@ use paperround::deliveries::{Kind, State};
 use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use paperround::smtp::reply::Reply;
 
-use super::Press;
 use super::senders::leases;
+use super::{Press, Reader};
 use crate::support::{TestApp, db_test};
 
 fn ledger(press: &Press) -> Ledger {
     Ledger::new(press.db.clone(), press.time.clone(), leases())
+}
+
+/// A reader whose digest is marked.
+async fn marked(press: &Press) -> (Ledger, Reader, Ready) {
+    let mut readers = press.readers(1).await;
+    let edition = press.edition(&readers, "resend").await;
+    let (ledger, ready) = (ledger(press), press.claim_one(&edition).await);
+    let marked = ledger.mark(&ready, "x").await.unwrap();
+    assert!(matches!(marked, Marked::Yes { .. }));
+    (ledger, readers.remove(0), ready)
 }
 
 /// The next notice, claimed by a new worker as what the claim decides.
@@ -36,12 +46,7 @@ db_test!(
     a_marked_mail_of_which_nothing_was_sent_waits_again,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let readers = press.readers(1).await;
-        let edition = press.edition(&readers, "resend").await;
-        let ready = press.claim_one(&edition).await;
-        let ledger = ledger(&press);
-        let marked = ledger.mark(&ready, "x").await.unwrap();
-        assert!(matches!(marked, Marked::Yes { .. }));
+        let (ledger, _, ready) = marked(&press).await;
         assert_eq!(press.state(ready.claimed.id).await, State::Transmitting);
         ledger.give_back(&ready.claimed, press.now()).await;
         assert_eq!(press.state(ready.claimed.id).await, State::Pending);
@@ -107,17 +112,12 @@ db_test!(
     what_was_marked_unheard_and_not_begun_waits_again_where_its_reader_left_meanwhile,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let readers = press.readers(1).await;
-        let edition = press.edition(&readers, "resend").await;
-        let ready = press.claim_one(&edition).await;
-        let ledger = ledger(&press);
         // the answer to this one's COMMIT is lost
-        let marked = ledger.mark(&ready, "x").await.unwrap();
-        assert!(matches!(marked, Marked::Yes { .. }));
-        press.subscription_ends(&readers[0]).await;
+        let (ledger, reader, ready) = marked(&press).await;
+        press.subscription_ends(&reader).await;
         assert_eq!(ledger.mark(&ready, "x").await.unwrap(), Marked::No);
         // for the next claim, which skips it
-        let row = press.delivery(edition.deliveries[0]).await;
+        let row = press.delivery(ready.claimed.id).await;
         assert_eq!((row.state, row.doubt), (State::Pending, 0));
     }
 );
@@ -157,12 +157,7 @@ db_test!(
     good_answers_stay_to_be_counted_where_the_refusal_that_took_them_along_came_too_late,
     async |app: &TestApp| {
         let press = Press::new(app).await;
-        let readers = press.readers(1).await;
-        let edition = press.edition(&readers, "resend").await;
-        let ready = press.claim_one(&edition).await;
-        let ledger = ledger(&press);
-        let marked = ledger.mark(&ready, "x").await.unwrap();
-        assert!(matches!(marked, Marked::Yes { .. }));
+        let (ledger, _, ready) = marked(&press).await;
         let reply = |code| Reply {
             code,
             enhanced: None,
@@ -174,8 +169,9 @@ db_test!(
         ledger.refuse(settlement(&press, &ready, &refused)).await;
         let counting = brakes::count(&press.db, ledger.uncounted());
         counting.await.unwrap();
-        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        let issue = ready.claimed.issue_id.unwrap();
+        let tally = brakes::so_far(&press.db, issue).await.unwrap();
         assert_eq!((tally.answers, tally.run.refusals), (1, 0));
-        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+        assert_eq!(press.state(ready.claimed.id).await, State::Sent);
     }
 );
