@@ -316,6 +316,7 @@ db_test!(
         let (mailroom, claims) = claimed_again(app, 2).await;
         let mut copies = Vec::new();
         for ready in &claims {
+            app.time.advance(Duration::from_mins(1));
             let mail = mailroom.mail(&ready.claimed).await.unwrap();
             copies.push(String::from_utf8(mail.wire.unstuffed()).unwrap());
         }
