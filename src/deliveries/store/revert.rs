@@ -38,7 +38,7 @@ const GIVEN_SQLITE: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
          JOIN deliveries AS other ON other.subscription_id = d.subscription_id AND other.id <> d.id
          JOIN variants AS w ON w.id = other.variant_id JOIN json_each(w.article_ids) AS shown
      WHERE d.id = $1 AND shown.value = lacked.value AND other.state <> 'skipped'
-       AND NOT (other.state = 'failed' AND other.reason = 'expired'))";
+       AND (other.state <> 'failed' OR other.reason IS DISTINCT FROM 'expired'))";
 const GIVEN_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
          JOIN variants AS v ON v.id = d.variant_id
          CROSS JOIN jsonb_array_elements(v.article_ids) AS lacked (id)
@@ -46,7 +46,7 @@ const GIVEN_POSTGRES: &str = "SELECT EXISTS (SELECT 1 FROM deliveries AS d
          JOIN variants AS w ON w.id = other.variant_id
          CROSS JOIN jsonb_array_elements(w.article_ids) AS shown (id)
      WHERE d.id = $1 AND shown.id = lacked.id AND other.state <> 'skipped'
-       AND NOT (other.state = 'failed' AND other.reason = 'expired'))";
+       AND (other.state <> 'failed' OR other.reason IS DISTINCT FROM 'expired'))";
 const MOVE: &str = "UPDATE interests SET given_seq = $5
      WHERE subscription_id = $1 AND topic_id = $2 AND start_seq = $3 AND given_seq = $4";
 

@@ -12,7 +12,7 @@ const PAGE: &str = "SELECT subscriptions.id, subscribers.email, subscribers.loca
      FROM subscriptions JOIN subscribers ON subscribers.id = subscriptions.subscriber_id
      WHERE subscriptions.newsletter_id = $1 AND subscriptions.id > $2 AND subscriptions.state = 'active'
      ORDER BY subscriptions.id LIMIT $3";
-// The range stands for both tables: PostgreSQL does not carry it over, and reads all interests for each chunk.
+// The range stands for both tables: PostgreSQL does not carry it over to the other one by itself.
 const INTERESTS: &str = "SELECT interests.subscription_id, interests.topic_id, interests.start_seq,
          interests.cadence, interests.given_seq
      FROM interests JOIN subscriptions ON subscriptions.id = interests.subscription_id

@@ -50,6 +50,9 @@ async fn retry(
     .await
 }
 
+const SENT: &str = "UPDATE deliveries SET state = 'sent' WHERE reason IS NULL";
+const REFUSED_DAILY: &str = "UPDATE deliveries SET state = 'failed' WHERE reason IS NULL";
+
 db_test!(
     an_article_that_came_with_another_rhythm_meanwhile_is_not_sent_again,
     async |app: &TestApp| {
@@ -57,8 +60,12 @@ db_test!(
         let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
         assert_eq!(deliveries(app, daily.id).await.len(), 1);
         settle_all(app, daily.id).await;
-        let again = retry(app, weekly, async {}).await;
-        assert!(matches!(again, Err(Refusal::NothingFailed)), "{again:?}");
+        // sent, and then as if it had been refused: it can be retried itself
+        for sql in [SENT, REFUSED_DAILY] {
+            app.execute(sql).await;
+            let again = retry(app, weekly, async {}).await;
+            assert!(matches!(again, Err(Refusal::NothingFailed)), "{again:?}");
+        }
         assert_eq!(
             deliveries(app, weekly).await,
             [(ada, "failed".to_owned(), vec![1])]
