@@ -106,6 +106,24 @@ mod tests {
         assert!(taken.len() > 300, "{}", taken.len());
     }
 
+    #[test]
+    fn of_a_burst_is_kept_back_what_25_milliseconds_bring() {
+        for (rate, burst, at_once) in [(200.0, 50, 45), (40.0, 5, 4), (39.0, 5, 5), (14.0, 50, 50)]
+        {
+            let allowance = Allowance::per_second(rate, burst);
+            let given = taken(allowance, &[3_600_000_000; 60]);
+            assert_eq!(given.len(), at_once, "{rate}");
+        }
+    }
+
+    #[test]
+    fn however_low_a_rate_is_it_is_one_message_a_day() {
+        let (day, second) = (86_400_000_000, 1_000_000);
+        let asked = [day, 2 * day - second, 2 * day + second];
+        let taken = taken(Allowance::per_second(1e-9, 1), &asked);
+        assert_eq!(taken, [day, 2 * day + second]);
+    }
+
     proptest! {
         #[test]
         fn no_span_of_time_sees_more_than_rate_and_burst(

@@ -110,11 +110,15 @@ mod tests {
     fn a_refusal_is_about_whom_its_code_names() {
         for (line, expected) in [
             ("550 5.1.1 no mailbox here", Class::Hard),
+            ("550 5.1.2 no such host", Class::Hard),
+            ("550 5.1.3 bad syntax", Class::Hard),
+            ("550 5.1.4 ambiguous", Class::Hard),
             ("550 5.1.6 moved", Class::Hard),
             ("556 5.1.10 null MX", Class::Hard),
             ("550 5.2.1 disabled", Class::Hard),
             ("550 5.2.1 receiving mail at a rate that", Class::Soft),
             ("525 5.7.13 disabled", Class::Hard),
+            ("550 5.7.13 not for you", Class::Policy),
             ("550 5.7.17 changed owner", Class::Hard),
             ("550 5.7.18 changed owner", Class::Hard),
             ("550 5.2.4 list is gone", Class::Hard),
@@ -132,6 +136,8 @@ mod tests {
             ("550 5.7.1 not you", Class::Policy),
             ("550 5.7.26 unauthenticated", Class::Policy),
             ("451 4.7.1 greylisted", Class::Soft),
+            ("450 4.7.1 greylisted", Class::Soft),
+            ("421 4.7.1 slow down", Class::Soft),
             ("421 4.7.28 too much", Class::Policy),
             ("450 4.1.1 not yet known", Class::Soft),
             ("550 4.1.1 not yet known", Class::Soft),
@@ -144,6 +150,8 @@ mod tests {
     fn where_the_code_is_silent_the_text_speaks() {
         for (line, expected) in [
             ("550 5.0.0 said: 550 5.1.1 unknown", Class::Hard),
+            ("550 rejected (#5.1.1)", Class::Hard),
+            ("550 #5.2.1 rejected", Class::Hard),
             ("550 No such user here", Class::Hard),
             ("550 User unknown", Class::Hard),
             ("550 mailbox does not exist", Class::Hard),
@@ -157,6 +165,7 @@ mod tests {
             ("554 blacklisted", Class::Policy),
             ("550 no", Class::Soft),
             ("450 user unknown", Class::Soft),
+            ("450 blocked for now", Class::Soft),
         ] {
             assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
         }
@@ -166,7 +175,23 @@ mod tests {
     fn too_large_is_about_the_mailbox_or_the_message() {
         let line = "552 5.3.4 too large";
         assert_eq!(class(Phase::Rcpt, line), Class::Soft);
+        assert_eq!(class(Phase::Data, line), Class::Soft);
+        assert_eq!(class(Phase::Body, line), Class::Content);
         assert_eq!(class(Phase::Dot, line), Class::Content);
         assert_eq!(class(Phase::Mail, "550 5.1.1 sender"), Class::Relay);
+    }
+
+    #[test]
+    fn from_the_recipient_on_the_code_says_whom_a_refusal_is_about() {
+        for (phase, expected) in [
+            (Phase::Mail, Class::Relay),
+            (Phase::Rcpt, Class::Content),
+            (Phase::Data, Class::Content),
+            (Phase::Body, Class::Content),
+            (Phase::Dot, Class::Content),
+            (Phase::Rset, Class::Relay),
+        ] {
+            assert_eq!(class(phase, "554 5.6.0 odd MIME"), expected, "{phase}");
+        }
     }
 }

@@ -84,3 +84,28 @@ impl Deadlines {
         self.body + self.dot
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_phase_has_less_time_than_rfc_5321_gives_it() {
+        let own = Deadlines::default();
+        for (phase, limit, least) in [
+            ("connecting", own.connect, 30),
+            ("TLS", own.tls, 30),
+            ("the greeting", own.greeting, 300),
+            ("EHLO", own.ehlo, 300),
+            ("STARTTLS", own.starttls, 300),
+            ("AUTH", own.auth, 60),
+            ("MAIL", own.mail, 300),
+            ("RCPT", own.rcpt, 300),
+            ("DATA", own.data, 120),
+            ("a part of the body", own.body_stalled, 180),
+            ("the final dot", own.dot, 600),
+        ] {
+            assert!(limit >= Duration::from_secs(least), "{phase}: {limit:?}");
+        }
+    }
+}

@@ -124,4 +124,20 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn an_address_that_could_end_its_command_is_refused() {
+        let wire = Wire::parse("x\r\n").unwrap();
+        let good = "ada@example.org";
+        for text in ["a b", "a\tb", "a<b", "a>b"] {
+            let odd = format!("\"{text}\"@example.org");
+            let odd = odd.as_str();
+            for (sender, recipient, whose) in [(odd, good, "sender's"), (good, odd, "recipient's")]
+            {
+                let (from, to) = (sender.parse().unwrap(), recipient.parse().unwrap());
+                let refusal = Envelope::new(from, to, &wire);
+                assert_eq!(refusal, Err(EnvelopeError(whose)), "{text:?}");
+            }
+        }
+    }
 }

@@ -312,4 +312,57 @@ mod tests {
         record.misbehaved(now, "2xx to DATA".to_owned());
         assert_eq!(record.health.usable_from(), Some(now), "one odd answer");
     }
+
+    #[test]
+    fn a_relay_that_is_down_for_a_day_goes_on_resting_a_quarter_of_an_hour() {
+        let mut record = Record::new();
+        let mut now = Timestamp::UNIX_EPOCH;
+        for number in 0..100 {
+            record.rest(now, None, 1.0, String::new());
+            let rest = rest_of(&record, now);
+            assert!(number < 5 || rest == LONGEST_REST, "{number}: {rest:?}");
+            now = now + rest;
+        }
+    }
+
+    #[test]
+    fn a_rest_is_as_much_shorter_or_longer_as_chance_says_and_as_long_as_was_asked_for() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (factor, minimum, seconds) in [
+            (0.8, None, 24),
+            (1.2, None, 36),
+            (0.8, Some(Duration::from_mins(30)), 1800),
+        ] {
+            let mut record = Record::new();
+            record.rest(now, minimum, factor, String::new());
+            assert_eq!(rest_of(&record, now).as_secs(), seconds, "{factor}");
+        }
+    }
+
+    /// Randomness that is always the same.
+    struct Same(u8);
+
+    impl Entropy for Same {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn chance_makes_a_rest_up_to_a_fifth_shorter_or_longer() {
+        for (byte, expected) in [(0, 0.8), (u8::MAX, 1.2)] {
+            let factor = jitter(&Same(byte));
+            assert!((factor - expected).abs() < 1e-9, "{factor}");
+        }
+    }
+
+    #[test]
+    fn a_halted_relay_does_not_begin_to_rest_when_something_else_fails() {
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        record.halt(now, "535 wrong".to_owned());
+        record.rest(now, None, 1.0, "closed".to_owned());
+        assert!(matches!(record.health, Health::Halted { .. }));
+        assert_eq!(rest_of(&record, now), HALTED_RETRY);
+    }
 }

@@ -212,4 +212,48 @@ mod tests {
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "nothing of the mail stays");
     }
+
+    #[tokio::test]
+    async fn an_envelope_is_good_for_one_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = line(folder.path());
+        let wire = Wire::parse("Subject: a\r\n\r\nx\r\n").unwrap();
+        line.envelope(&envelope(&wire)).await.unwrap();
+        assert_eq!(line.transmit(&wire).await.verdict(), Verdict::Sent);
+        assert_eq!(line.transmit(&wire).await.verdict(), Verdict::NotSent);
+    }
+
+    #[tokio::test]
+    async fn mails_without_a_message_id_do_not_replace_one_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut line = line(folder.path());
+        let wire = Wire::parse("Subject: a\r\n\r\nx\r\n").unwrap();
+        for count in 1..=2 {
+            line.envelope(&envelope(&wire)).await.unwrap();
+            assert_eq!(line.transmit(&wire).await.verdict(), Verdict::Sent);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), count);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_in_place_of_the_folder_is_a_relay_that_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox");
+        let mut line = line(&path);
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        let wire = Wire::parse("x: y\r\n").unwrap();
+        let failure = line.envelope(&envelope(&wire)).await.unwrap_err();
+        assert_eq!(failure.verdict(), Verdict::RelayBackOff(None));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_for_a_file_is_not_taken() {
+        for (length, is_taken) in [(120, true), (121, false)] {
+            let local = "n".repeat(length);
+            let message = format!("Message-ID: <{local}@news.example>\r\n\r\n");
+            let name = file_name(message.as_bytes());
+            assert_eq!(name, is_taken.then_some(local), "{length}");
+        }
+    }
 }

@@ -100,6 +100,8 @@ impl EhloName {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::{Config, Sources};
 
@@ -139,11 +141,56 @@ mod tests {
             "a b",
             "a\r\nQUIT",
             "-a.example",
+            "a-.example",
             "a..b",
             "under_score",
             "[127.0.0.1]",
         ] {
             assert_eq!(EhloName::parse(text), Err(EhloNameError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_has_labels_of_63_bytes_and_253_in_all_at_most() {
+        let label = "a".repeat(63);
+        let name = |last: usize| format!("{label}.{label}.{label}.{}", "a".repeat(last));
+        for (text, fits) in [
+            (label.clone(), true),
+            (label.clone() + "a", false),
+            (name(61), true),
+            (name(62), false),
+        ] {
+            assert_eq!(EhloName::parse(&text).is_ok(), fits, "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn several_relays_are_each_spoken_to_as_they_say_and_in_their_order() {
+        let json = r#"[
+            {"name": "own", "url": "smtps://ada@a.example", "password": "x",
+             "ca_file": "/etc/own.pem", "rate": 2, "burst": 3},
+            {"url": "smtp://b.example"}
+        ]"#;
+        let sources = Sources::default()
+            .with("server.base_url", "https://news.example.org")
+            .with("data_dir", "/nowhere")
+            .with("smtp.relays", json);
+        let found = RelayConfig::from_settings(&Config::load(&sources).unwrap().smtp);
+        let shown: Vec<_> = found
+            .iter()
+            .map(|(relay, allowance)| {
+                let user = relay.login.as_ref().map(|(user, _)| user.as_str());
+                let ca_file = relay.extra_roots.as_deref().and_then(Path::to_str);
+                (relay.name.as_str(), user, ca_file, *allowance)
+            })
+            .collect();
+        let slow = Some(Allowance::per_second(2.0, 3));
+        assert_eq!(
+            shown,
+            [
+                ("own", Some("ada"), Some("/etc/own.pem"), slow),
+                ("b.example", None, None, None)
+            ]
+        );
     }
 }

@@ -282,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_two_kib_and_a_reply_of_64_are_taken() {
+        let mut line = b"250 ".to_vec();
+        line.resize(MAX_LINE_BYTES - 2, b'x');
+        line.extend_from_slice(b"\r\n");
+        let reply = read(&line).unwrap().unwrap();
+        assert_eq!(reply.lines[0].len(), 2048 - "250 \r\n".len());
+        // lines of 16 bytes
+        let mut bytes = b"250-0123456789\r\n".repeat(MAX_REPLY_BYTES / 16 - 1);
+        bytes.extend_from_slice(b"250 0123456789\r\n");
+        assert_eq!(bytes.len(), 65_536);
+        assert!(matches!(read(&bytes), Ok(Some(_))));
+    }
+
+    #[test]
     fn replies_are_bounded_each_and_not_all_of_a_connection_together() {
         let mut parser = ReplyParser::default();
         let line = b"250 2.0.0 Ok: queued as 4Yx0Zl3QJvz9sT\r\n";

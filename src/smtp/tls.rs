@@ -92,7 +92,7 @@ fn is_final(error: &rustls::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{AlertDescription, Error};
+    use rustls::{AlertDescription, Error, PeerIncompatible};
 
     use super::super::outcome::Verdict;
     use super::*;
@@ -114,9 +114,15 @@ mod tests {
                 Verdict::RelayHalted,
             ),
             (
+                Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                Verdict::RelayHalted,
+            ),
+            (Error::NoCertificatesPresented, Verdict::RelayHalted),
+            (
                 alert(AlertDescription::InternalError),
                 Verdict::RelayBackOff(None),
             ),
+            (Error::DecryptError, Verdict::RelayBackOff(None)),
         ] {
             let told = io::Error::new(io::ErrorKind::InvalidData, error.clone());
             assert_eq!(handshake_failure(&told).verdict(), verdict, "{error}");

@@ -130,6 +130,8 @@ SERVER__TRUSTED_PROXIES = 10.0.0.0/40 => must be networks
 DATABASE__URL = mysql://x => must be sqlite:PATH or postgres://
 SMTP__URL = mail.example.org:25 => must begin with smtps://
 SMTP__URL = smtp://user@host/path => must end after the host and port
+SMTP__URL = smtps://user@host?tls=none => must end after the host and port
+SMTP__URL = smtps://user@host#tls => must end after the host and port
 SMTP__TLS = maybe => must be one of: implicit, starttls, none
 SMTP__SMTPUTF8 = perhaps => must be true or false
 MAIL__SENDER_ID = a b => must be 5 to 15 letters and digits
@@ -224,6 +226,14 @@ fn settings_that_contradict_one_another_are_refused() {
         (
             vec![("PAPERROUND_DELIVERY__HEARTBEAT", "40s")],
             "less than half",
+        ),
+        (
+            vec![("PAPERROUND_DELIVERY__HEARTBEAT", "30s")],
+            "less than half",
+        ),
+        (
+            vec![("PAPERROUND_DELIVERY__TRANSMISSION_LEASE", "14m")],
+            "must be longer",
         ),
         (
             vec![("PAPERROUND_DELIVERY__TRANSMISSION_LEASE", "10m")],

@@ -1,3 +1,5 @@
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 const TWO: &str = r#"
@@ -105,12 +107,104 @@ fn a_relays_password_may_stand_in_a_file_of_its_own() {
         )
     };
     let (_dir, sources) = with_file(&relay(&path));
-    assert!(
-        Config::load(&sources).unwrap().smtp.relays()[0]
-            .password
-            .is_some()
-    );
+    let relays = Config::load(&sources).unwrap().smtp.relays();
+    let password = relays[0].password.as_ref().unwrap();
+    assert_eq!(password.expose_secret(), "secret");
     let (_dir, sources) = with_file(&relay(&dir.path().join("none")));
     let message = refusal(&sources);
     assert!(message.contains("cannot be read"), "{message}");
+}
+
+#[test]
+fn what_a_relay_says_is_its_own_and_all_else_is_as_above() {
+    let (_dir, sources) = with_file(
+        r#"
+[server]
+base_url = "https://news.example.org"
+[smtp]
+ca_file = "/etc/ours.pem"
+max_connections = 0
+burst = 9
+[[smtp.relays]]
+url = "smtps://a.example"
+[[smtp.relays]]
+url = "smtps://b.example"
+ca_file = "/etc/own.pem"
+max_connections = 4
+burst = 2
+"#,
+    );
+    let relays = Config::load(&sources).unwrap().smtp.relays();
+    let shown: Vec<_> = relays
+        .iter()
+        .map(|relay| {
+            let ca_file = relay.ca_file.as_deref().and_then(Path::to_str);
+            (ca_file, relay.max_connections, relay.burst)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [(Some("/etc/ours.pem"), 1, 9), (Some("/etc/own.pem"), 4, 2)],
+        "and there is one connection at least"
+    );
+}
+
+#[test]
+fn each_protection_has_its_port_and_on_this_machine_none_is_needed() {
+    for (url, tls, port) in [
+        ("smtps://h.example", None, 465),
+        ("smtp://h.example", None, 587),
+        ("smtp://h.example", Some("implicit"), 465),
+        ("smtp://h.example:2525", Some("starttls"), 2525),
+        ("smtp://127.0.0.1", Some("none"), 25),
+        ("smtp://[::1]", Some("none"), 25),
+        ("smtp://localhost", Some("none"), 25),
+    ] {
+        let mut sources = sources().with("smtp.url", url);
+        if let Some(tls) = tls {
+            sources = sources.with("smtp.tls", tls);
+        }
+        let config = Config::load(&sources);
+        let relay = config.map(|config| config.smtp.relay().unwrap());
+        let found = relay.map(|relay| relay.port).ok();
+        assert_eq!(found, Some(port), "{url} {tls:?}");
+    }
+}
+
+#[test]
+fn percent_signs_in_a_url_stand_for_what_they_mean() {
+    let url = "smtps://ada%40example.org:p%2Fw%25@h.example";
+    let config = Config::load(&sources().with("smtp.url", url)).unwrap();
+    let relay = config.smtp.relay().unwrap();
+    assert_eq!(relay.user.as_deref(), Some("ada@example.org"));
+    assert_eq!(relay.password.unwrap().expose_secret(), "p/w%");
+    for user in ["ada%4", "ada%zz", "%ff"] {
+        let url = format!("smtps://{user}:pw@h.example");
+        let message = refusal(&sources().with("smtp.url", url));
+        assert!(message.contains("write %25"), "{user}: {message}");
+    }
+}
+
+#[test]
+fn a_private_network_needs_no_tls_and_a_password_does() {
+    let private = |url: &str| {
+        sources()
+            .with("smtp.tls", "none")
+            .with("smtp.insecure", "true")
+            .with("smtp.url", url)
+    };
+    let config = Config::load(&private("smtp://h.example")).unwrap();
+    assert_eq!(config.smtp.relay().unwrap().tls, RelayTls::None);
+    let message = refusal(&private("smtp://ada:pw@h.example"));
+    assert!(message.contains("never sent without TLS"), "{message}");
+}
+
+#[test]
+fn an_empty_password_is_none() {
+    let (_dir, sources) = with_file(
+        "[server]\nbase_url = 'https://news.example.org'\n\
+         [smtp]\nurl = 'smtps://ada@h.example'\npassword = ''\n",
+    );
+    let message = refusal(&sources);
+    assert!(message.contains("has an empty password"), "{message}");
 }

@@ -251,3 +251,79 @@ async fn the_farewell_of_a_relay_that_has_closed_is_the_reason_that_is_told() {
     assert_eq!(failure.verdict(), Verdict::RelayBackOff(None));
     assert!(failure.to_string().contains("shutting down"), "{failure}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn s11_half_a_reply_before_the_dot_is_waited_for_twenty_seconds() {
+    let (outcome, took) = outcome(Takes::Nothing, Duration::from_secs(1), &["552 5.3"]).await;
+    assert_eq!(outcome.verdict(), Verdict::NotSent);
+    assert_eq!(took.as_secs(), 1 + 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_does_not_answer_whether_it_begins_anew_is_given_up_after_twenty_seconds() {
+    let (ours, theirs) = duplex(256);
+    let replies = ["250 hi\r\n", "250 ok\r\n", "550 no\r\n"];
+    let relay = async move { ends(greet(theirs, &replies, Duration::ZERO).await).await };
+    let relay = tokio::spawn(relay);
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let envelope = message().0;
+    let refusal = connection.envelope(&envelope).await.unwrap_err();
+    assert_eq!(refusal.verdict(), Verdict::Refused);
+    let begun = tokio::time::Instant::now();
+    let failure = connection.envelope(&envelope).await.unwrap_err();
+    assert_eq!(
+        (failure.phase, failure.cause),
+        (Phase::Rset, Cause::TimedOut)
+    );
+    assert_eq!(begun.elapsed().as_secs(), 20);
+    drop(connection);
+    relay.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_not_taken_is_given_up_after_twenty_seconds() {
+    // a pipe that holds less than a command
+    let (ours, theirs) = duplex(16);
+    let relay = async move { greet(theirs, &["250 hi\r\n"], Duration::ZERO).await };
+    let relay = tokio::spawn(relay);
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let unread = relay.await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let failure = connection.envelope(&message().0).await.unwrap_err();
+    assert_eq!(
+        (failure.phase, failure.cause),
+        (Phase::Mail, Cause::TimedOut)
+    );
+    assert_eq!(begun.elapsed().as_secs(), 20 + 5, "and 5 for a farewell");
+    drop(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_goodbye_is_waited_for_five_seconds() {
+    let (ours, theirs) = duplex(256);
+    let relay = async move { greet(theirs, &["250 hi\r\n"], Duration::ZERO).await };
+    let relay = tokio::spawn(relay);
+    let connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let mut silent = relay.await.unwrap();
+    let begun = tokio::time::Instant::now();
+    connection.quit().await;
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    let mut said = String::new();
+    silent.read_line(&mut said).await.unwrap();
+    assert_eq!(said, "QUIT\r\n");
+}
+
+#[tokio::test]
+async fn a_relay_is_greeted_with_the_name_that_is_configured() {
+    let (ours, mut theirs) = duplex(256);
+    theirs.write_all(b"220 hi\r\n250 hi\r\n").await.unwrap();
+    let config = RelayConfig {
+        ehlo_name: EhloName::parse("news.example.org").unwrap(),
+        ..connector().config().clone()
+    };
+    let connector = Connector::new(config, Deadlines::default()).unwrap();
+    let _connection = connector.open_over(ours, Pipelining::Full).await.unwrap();
+    let mut said = String::new();
+    BufReader::new(theirs).read_line(&mut said).await.unwrap();
+    assert_eq!(said, "EHLO news.example.org\r\n");
+}

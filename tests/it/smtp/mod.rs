@@ -16,6 +16,8 @@ use crate::support::smtp_server::SmtpServer;
 
 /// Commands that go out together, and what a refusal among them leaves behind.
 mod groups;
+/// What is remembered of a relay and of a connection, and how long.
+mod memory;
 /// Faults within a message, at each verb, in the body and behind the dot.
 mod message;
 /// Faults in the opening: banner, TLS, log-in.

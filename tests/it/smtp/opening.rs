@@ -306,3 +306,23 @@ async fn s12_a_password_is_not_said_where_nothing_protects_it() {
     );
     assert_eq!(server.counters().logins, 0);
 }
+
+#[tokio::test]
+async fn s13_a_relay_that_asks_on_behind_the_password_hears_no_more_and_is_halted() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, true, "LOGIN")).await;
+    let again = Act::reply("334 UGFzc3dvcmQ6");
+    server.script().once(Step::Auth, again);
+    let failure = open(tls_connector(
+        &server,
+        Some(&authority),
+        Some("right"),
+        true,
+    ))
+    .await;
+    assert_eq!(
+        (failure.phase, failure.verdict()),
+        (Phase::Auth, Verdict::RelayHalted)
+    );
+    assert!(failure.to_string().contains("asks for more"), "{failure}");
+}

@@ -8,7 +8,7 @@ use super::*;
 use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, Step};
 
-async fn send_over(relay: &Arc<Relay>, id: &str) -> Result<Verdict, Unavailable> {
+pub(super) async fn send_over(relay: &Arc<Relay>, id: &str) -> Result<Verdict, Unavailable> {
     let mut lease = relay.open().await?;
     let wire = wire(id, 100);
     if let Err(failure) = lease.envelope(&envelope("ada@example.org", &wire)).await {
@@ -74,7 +74,7 @@ async fn a_connection_that_was_parked_or_open_for_too_long_is_not_used_again() {
 }
 
 /// So much later by the clock that connections go by.
-async fn later(span: Duration) {
+pub(super) async fn later(span: Duration) {
     tokio::time::pause();
     tokio::time::advance(span).await;
     tokio::time::resume();

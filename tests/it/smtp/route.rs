@@ -1,7 +1,9 @@
-use paperround::smtp::relay::Health;
+use paperround::smtp::channel::Channel;
+use paperround::smtp::relay::{Health, Unavailable};
 use paperround::smtp::route::{Route, Stop, Wish};
 use secrecy::SecretString;
 
+use super::pool::later;
 use super::*;
 use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, Step};
@@ -85,4 +87,75 @@ async fn each_relay_is_waited_for_half_a_minute_from_its_own_failure_on() {
     let lease = route.open(&WORLD).await.unwrap();
     assert_eq!(&**lease.relay(), "third");
     assert!(route.keeps("third", &WORLD) && !route.keeps("first", &WORLD));
+}
+
+#[tokio::test]
+async fn as_many_lines_are_of_use_as_the_relay_that_allows_most_can_take() {
+    let (server, clock) = (SmtpServer::start().await, clock());
+    for (most, lines) in [([3, 7], 7), ([7, 3], 7), ([3, 1200], 1000)] {
+        let stops = most.map(|max_connections| {
+            let config = RelayConfig {
+                max_connections,
+                ..config(&server)
+            };
+            stop("any", config, &clock)
+        });
+        let route = Route::new(stops.into(), clock.clone());
+        assert_eq!(route.max_lines(), lines, "{most:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_may_have_a_mail_is_waited_for_while_it_takes_no_more_connections() {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let route = route(&[("first", &first), ("second", &second)], &clock());
+    let again = Wish {
+        relay: Some("second"),
+        ..WORLD
+    };
+    let _lent = route.open(&again).await.unwrap();
+    let many = Act::reply("421 4.7.0 too many connections").then(After::Close);
+    second.script().always(Step::Banner, many);
+    let busy = route.open(&again).await;
+    assert!(matches!(busy, Err(Unavailable::Busy)));
+    assert_eq!(first.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn where_a_sender_is_left_without_a_relay_what_is_known_of_others_stands() {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let route = route(&[("first", &first), ("second", &second)], &clock());
+    let sport = Wish {
+        sender: "sport",
+        ..WORLD
+    };
+    assert!(route.refuses("first", "sport"));
+    assert!(route.refuses("first", "world"));
+    assert!(!route.refuses("second", "world"), "none is left");
+    for (wish, relay) in [(sport, "second"), (WORLD, "first")] {
+        let lease = route.open(&wish).await.unwrap();
+        assert_eq!(&**lease.relay(), relay, "{}", wish.sender);
+    }
+}
+
+#[tokio::test]
+async fn what_is_idle_is_closed_at_every_relay() {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let route = route(&[("first", &first), ("second", &second)], &clock());
+    assert!(route.refuses("first", "sport"));
+    let sport = Wish {
+        sender: "sport",
+        ..WORLD
+    };
+    let open = || -> Vec<usize> {
+        let stops = route.stops().iter();
+        stops.map(|stop| stop.relay.open_connections()).collect()
+    };
+    for wish in [WORLD, sport] {
+        drop(route.open(&wish).await.unwrap());
+    }
+    assert_eq!(open(), [1, 1]);
+    later(Duration::from_secs(30)).await;
+    Channel::Smtp(route.clone()).close_idle().await;
+    assert_eq!(open(), [0, 0]);
 }
