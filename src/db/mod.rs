@@ -351,4 +351,11 @@ mod tests {
             assert_eq!(is_damaged(&error), expected, "{code}");
         }
     }
+
+    #[test]
+    fn damage_is_known_by_each_write_that_shared_the_commit() {
+        let error = sqlx::Error::database(SharedError::with_code("11"));
+        let shared = sqlx::Error::database(SharedError::of(&error));
+        assert!(is_damaged(&shared));
+    }
 }

@@ -72,3 +72,46 @@ pub async fn settle_file(path: &Path) -> sqlx::Result<()> {
         .await?;
     connection.close().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+    const PAUSE: &str = "SELECT value FROM settings WHERE key = 'sending_paused'";
+    #[tokio::test]
+    async fn a_whole_file_has_no_faults_and_a_faulty_one_has_them_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paperround.db");
+        std::fs::write(&path, "").unwrap();
+        let pause = serde_json::json!({ "reason": "restored" });
+        pause_file(&path, &pause).await.unwrap();
+        assert!(faults_of_file(&path).await.unwrap().is_empty());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        // of the last page, where a table or an index stands
+        bytes[end - PAGE..end - PAGE + 100].fill(0xFF);
+        std::fs::write(&path, bytes).unwrap();
+        let faults = faults_of_file(&path).await.unwrap();
+        assert!(faults[0].contains("page"), "{faults:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_sending_was_paused_before_is_paused_for_the_new_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paperround.db");
+        // an empty file is an empty database
+        std::fs::write(&path, "").unwrap();
+        for reason in ["by hand", "restored"] {
+            let pause = serde_json::json!({ "reason": reason });
+            pause_file(&path, &pause).await.unwrap();
+        }
+        let mut connection = sqlite::options(&path).connect().await.unwrap();
+        let found: Json<serde_json::Value> = sqlx::query_scalar(PAUSE)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(found.0["reason"], "restored");
+        connection.close().await.unwrap();
+    }
+}

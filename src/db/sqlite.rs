@@ -82,3 +82,37 @@ async fn refuse_old(connection: &mut SqliteConnection) -> Result<(), OpenError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{read_db, write_db};
+
+    /// What readers and the writer answer.
+    const PRAGMAS: [(&str, i64, i64); 5] = [
+        ("PRAGMA query_only", 1, 0),
+        ("PRAGMA foreign_keys", 1, 1),
+        // FULL
+        ("PRAGMA synchronous", 2, 2),
+        ("PRAGMA busy_timeout", 5000, 5000),
+        ("PRAGMA trusted_schema", 0, 0),
+    ];
+
+    #[tokio::test]
+    async fn every_connection_syncs_and_keeps_references_and_readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("paperround.db"), 1).await.unwrap();
+        for (pragma, reader, writer) in PRAGMAS {
+            let read: i64 =
+                read_db!(&db, |conn| sqlx::query_scalar(pragma).fetch_one(conn).await).unwrap();
+            let asked = db.write::<i64, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query_scalar(pragma).fetch_one(conn).await)
+                })
+            });
+            let found = (read, asked.await.unwrap());
+            assert_eq!(found, (reader, writer), "{pragma}");
+        }
+        db.close().await;
+    }
+}

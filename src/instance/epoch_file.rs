@@ -79,3 +79,23 @@ impl EpochFile {
         Ok(HEXLOWER.encode(&sha256(&text)[..16]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_the_same_place_by_whatever_path_it_is_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, other, link] = ["data", "other", "link"].map(|name| folder.path().join(name));
+        fs::create_dir(&data).unwrap();
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        let place = |folder: &Path| {
+            let path = folder.join("epoch");
+            EpochFile { path }.place().unwrap()
+        };
+        assert_eq!(place(&link), place(&data));
+        assert_ne!(place(&other), place(&data));
+    }
+}

@@ -80,4 +80,24 @@ mod tests {
         appetite.measure(30);
         assert_eq!(appetite.claim(), 40);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_lines_have_no_more_ahead_than_the_process_holds() {
+        let mut appetite = Appetite::new(1000);
+        assert_eq!((appetite.enough(), appetite.claim()), (3000, 500));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        appetite.measure(1);
+        assert_eq!((appetite.enough(), appetite.claim()), (3000, 500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_not_taken_from_a_moment() {
+        let mut appetite = Appetite::new(4);
+        tokio::time::advance(Duration::from_millis(4)).await;
+        appetite.measure(10);
+        assert_eq!(appetite.claim(), 16);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        appetite.measure(10);
+        assert_eq!(appetite.claim(), 500);
+    }
 }

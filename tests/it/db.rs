@@ -261,6 +261,9 @@ db_test!(
             .await
             .expect_err("an older release must not run");
         assert!(refused.to_string().contains("newer release"), "{refused}");
+        let status = app.db.migration_status().await;
+        let refused = status.expect_err("it has a step that nobody here knows");
+        assert!(refused.to_string().contains("newer release"), "{refused}");
     }
 );
 
@@ -297,3 +300,28 @@ db_test!(
         drop(alone);
     }
 );
+
+#[cfg(feature = "test-postgres")]
+mod sessions {
+    use super::*;
+    use crate::support::Engine;
+
+    const SETTING: &str = "SELECT current_setting($1)";
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_server_ends_what_a_process_left_behind() {
+        let app = TestApp::start(Engine::Postgres).await;
+        for (setting, expected) in [
+            ("idle_in_transaction_session_timeout", "1min"),
+            ("statement_timeout", "2min"),
+        ] {
+            let found: String = read_db!(&app.db, |conn| sqlx::query_scalar(SETTING)
+                .bind(setting)
+                .fetch_one(conn)
+                .await)
+            .expect("it is read");
+            assert_eq!(found, expected, "{setting}");
+        }
+        app.finish().await;
+    }
+}

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use paperround::service::{self, Roles};
 use paperround::web::Web;
 use paperround::worker;
 use tokio_util::sync::CancellationToken;
@@ -77,5 +78,20 @@ db_test!(
         let words = service.words();
         assert_eq!(words.matches("NO MAIL").count(), 1, "{words}");
         assert!(service.terminate().await.success());
+    }
+);
+
+db_test!(
+    a_process_of_one_role_leaves_the_other_to_others,
+    [("server.bind", "127.0.0.1:0")],
+    async |app: &TestApp| {
+        // on SQLite there is one worker: who takes no such role takes no lock
+        let start = |roles| service::Service::start(app.app.clone(), roles);
+        let web = start(Roles::Web).await.unwrap();
+        let worker = start(Roles::Worker).await.unwrap();
+        assert!(web.address.is_some());
+        assert_eq!(worker.address, None);
+        worker.stop().await.unwrap();
+        web.stop().await.unwrap();
     }
 );

@@ -94,18 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn good_answers_wait_for_a_bad_one_or_for_enough_of_them() {
+    fn good_answers_wait_for_a_bad_one_or_five_hundred_or_a_second() {
         let uncounted = Uncounted::default();
         assert!(uncounted.is_due_with(&heard(Said::Lost, 1)));
-        assert!(!uncounted.is_due_with(&heard(Said::Accepted, ENOUGH - 1)));
-        uncounted.add(heard(Said::Accepted, ENOUGH - 1));
+        assert!(!uncounted.is_due_with(&heard(Said::Accepted, 499)));
+        uncounted.add(heard(Said::Accepted, 499));
         assert!(uncounted.is_due_with(&heard(Said::Accepted, 1)));
-        assert_eq!(uncounted.take().len(), ENOUGH - 1);
+        assert_eq!(uncounted.take().len(), 499);
         uncounted.add(heard(Said::Accepted, 1));
         let mut later = heard(Said::Accepted, 1);
-        assert!(!uncounted.is_due_with(&later));
-        later[0].at = Timestamp::UNIX_EPOCH + OLD;
-        assert!(uncounted.is_due_with(&later));
+        for (millis, is_due) in [(0, false), (999, false), (1000, true)] {
+            later[0].at = Timestamp::UNIX_EPOCH + Duration::from_millis(millis);
+            assert_eq!(uncounted.is_due_with(&later), is_due, "{millis} ms");
+        }
         assert_eq!(uncounted.take().len(), 1);
         assert!(uncounted.take().is_empty());
     }

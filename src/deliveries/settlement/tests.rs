@@ -201,6 +201,53 @@ fn a_message_was_transmitted_where_the_reply_came_after_its_end() {
 }
 
 #[test]
+fn a_refusal_within_the_message_is_none_of_its_recipient() {
+    for (phase, is_of_the_message) in [
+        (Phase::Rcpt, false),
+        (Phase::Body, true),
+        (Phase::Dot, true),
+    ] {
+        match heard_by_brakes(phase, 554, "5.6.0 odd") {
+            Said::Refused { transmitted, .. } => {
+                assert_eq!(transmitted, is_of_the_message, "{phase}");
+            }
+            other => panic!("{phase}: {other:?}"),
+        }
+    }
+}
+
+/// What is written where so much of a final reply was heard.
+fn settle_half_a_reply(partial: &str) -> Settlement {
+    let leases = leases();
+    let with = Circumstances {
+        now: NOW,
+        jitter: 1.0,
+        leases: &leases,
+    };
+    let failure = Failure {
+        partial: Some(partial.to_owned()),
+        ..Failure::new(Phase::Dot, Cause::TimedOut)
+    };
+    Settlement::of_failure(&digest(), &failure, with)
+}
+
+#[test]
+fn half_a_yes_is_one_for_the_brakes_too_and_half_of_any_reply_is_written_down() {
+    for (partial, state, said) in [
+        ("250 2.0.0 qu", State::Sent, Said::Accepted),
+        ("25", State::InDoubt, Said::Lost),
+    ] {
+        let settled = settle_half_a_reply(partial);
+        let is_sent = state == State::Sent;
+        let found = (settled.state, settled.is_counted, settled.is_doubt);
+        assert_eq!(found, (state, is_sent, !is_sent));
+        assert_eq!(settled.answer.unwrap().said, said);
+        let text = settled.reply_text.unwrap();
+        assert!(text.ends_with(&format!("; heard: {partial}")), "{text}");
+    }
+}
+
+#[test]
 fn refusals_are_in_the_same_words_whatever_ids_addresses_and_links_they_name() {
     let refused = |text: &str| heard_by_brakes(Phase::Dot, 554, text);
     let one = refused("5.6.0 odd, see https://example.org/abc about ada@example.org in x7");

@@ -311,4 +311,28 @@ mod tests {
         let merged = merge(&current, &backup).unwrap();
         assert_eq!(String::from_utf8(merged).unwrap(), format!("{one}{three}"));
     }
+
+    #[tokio::test]
+    async fn a_torn_end_of_a_long_journal_costs_no_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let whole: String = (1..=40).map(|number| line::write(&entry(number))).collect();
+        assert!(whole.len() as u64 > 2 * LONGEST_LINE);
+        fs::write(&path, format!("{whole}v1 unsubscribe 2026-07-0")).unwrap();
+        let journal = Journal::at(path);
+        journal.append(&[entry(41)]).await.unwrap();
+        let loaded = journal.load().await.unwrap();
+        assert_eq!((known(&loaded), loaded.damaged.len()), (41, 0));
+    }
+
+    #[tokio::test]
+    async fn nobody_but_its_owner_reads_who_left() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let journal = Journal::at(path.clone());
+        journal.append(&[entry(1)]).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

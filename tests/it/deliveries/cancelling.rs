@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use paperround::deliveries::{State, operate};
+use paperround::deliveries::{Reason, State, operate};
 
 use super::Press;
 use crate::support::{TestApp, db_test};
 
 const IN_DOUBT: &str = "UPDATE deliveries SET state = 'in_doubt', doubt = 1
      WHERE issue_id IN (SELECT id FROM issues WHERE number <> 3)";
+const FIRST_FAILED: &str = "UPDATE issues SET state = 'failed' WHERE number = 1";
 const ANOTHER_TOPIC: &str =
     "INSERT INTO topics (id, newsletter_id, slug, name, position, default_on)
      SELECT id, newsletter_id, 'asia', 'Asia', 2, TRUE FROM subscriptions";
@@ -54,5 +55,27 @@ db_test!(
             app.rows_of("interest").await,
             ["interest all daily 0 0", "interest asia weekly 0 10"]
         );
+    }
+);
+
+db_test!(
+    what_waits_of_all_issues_that_were_cancelled_or_failed_is_skipped,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let failed = press.edition(&readers, "resend").await;
+        let cancelled = press.edition(&readers, "resend").await;
+        let goes_on = press.edition(&readers, "resend").await;
+        app.execute(FIRST_FAILED).await;
+        press.cancel(cancelled.issue).await;
+        let now = press.now();
+        let skipped = operate::skip_cancelled(&press.db, now).await.unwrap();
+        assert_eq!(skipped, 2);
+        for edition in [failed, cancelled] {
+            let row = press.delivery(edition.deliveries[0]).await;
+            let end = (row.state, row.reason);
+            assert_eq!(end, (State::Skipped, Some(Reason::Cancelled)));
+        }
+        assert_eq!(press.state(goes_on.deliveries[0]).await, State::Pending);
     }
 );

@@ -2,16 +2,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::clock::Timestamp;
+use paperround::deliveries::State;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Mailroom;
+use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::id::DeliveryId;
 use paperround::write_db;
 
 use super::Press;
+use super::senders::leases;
 use crate::support::{TestApp, db_test};
 
 const EXPIRES: &str = "UPDATE deliveries SET expires_at = $2 WHERE id = $1";
 const WAITS: &str = "UPDATE deliveries SET not_before = $2 WHERE id = $1";
+const FIRST_IS_DUE_WITH_THE_THIRD: &str = "UPDATE issues
+     SET due_at = (SELECT third.due_at FROM issues AS third WHERE third.number = 3) WHERE number = 1";
+const PREPARED: &str = "UPDATE issues SET state = 'preparing'";
 
 async fn at_most(press: &Press, limit: usize) -> Terms {
     Terms {
@@ -133,5 +139,91 @@ db_test!(
         press.pause(paused.issue).await;
         let open = claim::open_issues(&press.db, now).await;
         assert_eq!(open.unwrap(), [due.issue]);
+    }
+);
+
+db_test!(
+    no_digest_is_claimed_of_an_issue_that_waits_nor_while_all_sending_is_paused,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = at_most(&press, 10).await;
+        let none = async |why: &str| {
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            assert!(claimed.unwrap().is_empty(), "{why}");
+        };
+        press.pause_sending().await;
+        none("all sending is paused").await;
+        press.resume_sending().await;
+        press.pause(edition.issue).await;
+        none("it is paused").await;
+        press.resume(edition.issue).await;
+        app.execute(PREPARED).await;
+        none("it is not released").await;
+        let waits = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((waits.state, waits.attempt), (State::Pending, 0));
+    }
+);
+
+db_test!(
+    the_digest_that_waits_longest_is_claimed_first_and_no_more_than_asked_for,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let earlier = press.now();
+        press.time.advance(Duration::from_secs(1));
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        let youngest = *edition.deliveries.iter().max().unwrap();
+        set(&press, WAITS, youngest, earlier).await;
+        let terms = at_most(&press, 1).await;
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        assert_eq!(ids(&claimed.unwrap()), [youngest]);
+    }
+);
+
+db_test!(
+    the_issue_that_is_due_first_stands_in_front,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let mut issues = Vec::new();
+        for _ in 0..3 {
+            issues.push(press.edition(&readers, "resend").await.issue);
+            press.time.advance(Duration::from_secs(1));
+        }
+        app.execute(FIRST_IS_DUE_WITH_THE_THIRD).await;
+        let open = claim::open_issues(&press.db, press.now()).await;
+        assert_eq!(open.unwrap(), [issues[1], issues[0], issues[2]]);
+    }
+);
+
+db_test!(
+    a_claim_skips_those_who_left_but_for_what_is_on_the_wire,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = at_most(&press, 1).await;
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let first = claimed.unwrap().remove(0);
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        let marked = ledger.mark(&first, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        for reader in &readers {
+            press.subscription_ends(reader).await;
+        }
+        let rest = Terms { limit: 10, ..terms };
+        let claimed = claim::digests(&press.db, edition.issue, rest).await;
+        assert!(claimed.unwrap().is_empty(), "nobody is there to send to");
+        for id in &edition.deliveries {
+            let is_first = *id == first.claimed.id;
+            let state = if is_first {
+                State::Transmitting
+            } else {
+                State::Skipped
+            };
+            assert_eq!(press.state(*id).await, state);
+        }
     }
 );

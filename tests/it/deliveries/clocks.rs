@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use paperround::deliveries::State;
 
+use super::Press;
 use super::senders::leases;
 use super::sending::one;
-use crate::support::smtp_server::{Act, Step};
+use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
 /// More than the buffers of a connection hold.
@@ -33,6 +34,28 @@ db_test!(
     }
 );
 
+db_test!(
+    a_worker_that_is_taken_for_dead_closes_before_the_dot_with_another_mail_announced_behind_it,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        *press.desk.padding.lock().unwrap() = MORE_THAN_BUFFERS;
+        let server = SmtpServer::start().await;
+        let time = press.time.clone();
+        let silence = leases().own_worker_lease();
+        let stands_still = Act::bytes("").calling(move || time.advance(silence));
+        server.script().once(Step::Body(1000), stands_still);
+        let sender = press.sender_with(&server, 1).await;
+        sender.run_until_idle().await;
+        assert!(server.accepted().is_empty());
+        for id in edition.deliveries {
+            let row = press.delivery(id).await;
+            assert_eq!((row.state, row.doubt), (State::Pending, 0));
+        }
+    }
+);
+
 /// Several machines: the server's clock alone says when a lease is over.
 #[cfg(feature = "test-postgres")]
 mod differ {
@@ -41,7 +64,6 @@ mod differ {
     use paperround::deliveries::writer::{Ledger, Marked};
     use paperround::deliveries::{LeaseClock, Leases, recover};
 
-    use super::super::Press;
     use super::super::leases::claim;
     use super::*;
     use crate::support::Engine;

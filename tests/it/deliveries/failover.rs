@@ -357,3 +357,54 @@ db_test!(
         );
     }
 );
+
+/// To whom mails went, in their order.
+fn recipients(server: &SmtpServer) -> Vec<String> {
+    let accepted = server.accepted().into_iter();
+    accepted.map(|mail| mail.recipient).collect()
+}
+
+db_test!(
+    a_mail_that_another_relay_may_have_does_not_go_along_with_one_before_it,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 2).await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let (doubted, waiting) = ("reader0@example.org", "reader1@example.org");
+        {
+            let mut script = second.script();
+            script.always_for(doubted, Step::Dot, Act::close().accepted());
+            script.always_for(waiting, Step::Rcpt, Act::reply("451 4.7.1 later"));
+        }
+        let sender = press.sender_along(&[("second", &second, None)]).await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::InDoubt);
+        assert_eq!(press.state(edition.deliveries[1]).await, State::Pending);
+        second.script().clear();
+        press.time.advance(leases().grace * 2);
+        // both work; the two mails are claimed together, for one line
+        let relays = [("first", &first), ("second", &second)];
+        press.sender_in_line(&relays).await.run_until_idle().await;
+        assert_eq!(sent(&press, &edition).await, 2);
+        assert_eq!(recipients(&first), [waiting]);
+        assert_eq!(recipients(&second), [doubted, doubted]);
+    }
+);
+
+db_test!(
+    a_sender_that_ends_closes_its_connections_to_every_relay,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 1).await;
+        let (first, second, sender) = two_relays(&press).await;
+        let refusal = Act::reply("550 5.7.1 not your domain");
+        first.script().always(Step::Mail, refusal);
+        sender.run_until_idle().await;
+        assert_eq!(sent(&press, &edition).await, 1);
+        let closed = async {
+            while first.counters().open + second.counters().open > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let closed = tokio::time::timeout(Duration::from_secs(10), closed);
+        closed.await.expect("none stays open");
+    }
+);

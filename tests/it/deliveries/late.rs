@@ -1,3 +1,4 @@
+use paperround::deliveries::writer::Marked;
 use paperround::deliveries::{Reason, State, recover};
 use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use paperround::smtp::reply::Reply;
@@ -58,5 +59,27 @@ db_test!(
             let row = press.delivery(id).await;
             assert_eq!((row.state, row.reason), (State::Sent, None), "{end}");
         }
+    }
+);
+
+db_test!(
+    an_acknowledgement_of_an_earlier_attempt_counts_unless_a_newer_one_is_on_the_wire,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let id = edition.deliveries[0];
+        let (ledger, late) = overdue(&press, &edition).await;
+        until_decided(&press).await;
+        let again = press.claim_one(&edition).await;
+        let marked = ledger.mark(&again, "scripted").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        ledger.settle(acknowledged(&press, &late)).await;
+        assert_eq!(press.state(id).await, State::Transmitting);
+        // the newer one's reply is lost, and the earlier one's is heard once more
+        let lost = Outcome::Failed(Failure::new(Phase::Dot, Cause::TimedOut));
+        ledger.settle(settlement(&press, &again, &lost)).await;
+        assert_eq!(press.state(id).await, State::InDoubt);
+        ledger.settle(acknowledged(&press, &late)).await;
+        let row = press.delivery(id).await;
+        assert_eq!((row.state, row.doubt), (State::Sent, 2));
     }
 );

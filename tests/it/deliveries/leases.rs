@@ -152,6 +152,24 @@ db_test!(
     }
 );
 
+db_test!(
+    an_earlier_claim_of_the_same_worker_marks_and_ends_nothing_of_a_later_one,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let worker = press.worker_beside_others().await;
+        let (ledger, id) = (ledger(&press), edition.deliveries[0]);
+        let earlier = claim(&press, &edition, &worker).await;
+        ledger.give_back(&earlier.claimed, press.now()).await;
+        claim(&press, &edition, &worker).await;
+        let marked = ledger.mark(&earlier, "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        assert_eq!(press.state(id).await, State::Claimed);
+        let end = Settlement::untouched(&earlier.claimed, press.now());
+        ledger.refuse(end).await;
+        assert_eq!(press.state(id).await, State::Claimed);
+    }
+);
+
 #[cfg(feature = "test-postgres")]
 mod deadlocks {
     use paperround::db::Tx;

@@ -175,3 +175,62 @@ db_test!(
         assert_eq!(press.state(ready.claimed.id).await, State::Sent);
     }
 );
+
+db_test!(
+    a_mail_says_when_its_last_transmission_began_and_when_it_was_settled,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let later = Reply {
+            code: 451,
+            enhanced: None,
+            lines: vec!["later".to_owned()],
+        };
+        let deferred = Outcome::Failed(Failure::new(Phase::Dot, Cause::Reply(later)));
+        let settled = async |ledger: &Ledger, ready: &Ready| {
+            let began = press.now();
+            press.time.advance(Duration::from_secs(1));
+            ledger.settle(settlement(&press, ready, &deferred)).await;
+            let row = press.delivery(ready.claimed.id).await;
+            assert!(row.state == State::Pending && row.not_before > press.now());
+            let times = (row.marked_at, row.settled_at);
+            assert_eq!(times, (Some(began), Some(press.now())));
+        };
+        let (ledger, _, digest) = marked(&press).await;
+        settled(&ledger, &digest).await;
+        press.sign_up("new@example.org").await;
+        let notice = claimed_notice(&press, None).await;
+        ledger.mark(&notice, "x").await.unwrap();
+        settled(&ledger, &notice).await;
+    }
+);
+
+db_test!(
+    a_refusal_behind_good_answers_begins_a_row_of_refusals,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 2,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let (claimed, ledger) = (claimed.unwrap(), ledger(&press));
+        ledger.mark(&claimed[0], "x").await.unwrap();
+        let reply = |code| Reply {
+            code,
+            enhanced: None,
+            lines: vec!["so".to_owned()],
+        };
+        let accepted = Outcome::Accepted(reply(250));
+        let accepted = settlement(&press, &claimed[0], &accepted);
+        ledger.settle(accepted).await;
+        let refused = Outcome::Failed(Failure::new(Phase::Rcpt, Cause::Reply(reply(550))));
+        let refused = settlement(&press, &claimed[1], &refused);
+        ledger.refuse(refused).await;
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        assert_eq!((tally.answers, tally.run.refusals), (2, 1));
+    }
+);

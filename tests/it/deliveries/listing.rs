@@ -34,3 +34,19 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    the_mails_of_an_issue_are_listed_in_their_order_and_no_others,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.edition(&readers, "resend").await;
+        let page = list::of_issue(&press.db, edition.issue, Filter::default(), 10).await;
+        let page = page.unwrap();
+        let listed: Vec<_> = page.deliveries.iter().map(|mail| mail.id).collect();
+        let mut expected = edition.deliveries;
+        expected.sort_unstable();
+        assert_eq!((listed, page.more), (expected, 0));
+    }
+);

@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::mailroom::{MailError, Mailroom};
-use paperround::deliveries::{Claimed, State};
+use paperround::deliveries::{Claimed, State, operate};
+use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::smtp::channel::Channel;
+use paperround::worker;
 use paperround::worker::mailroom::ServiceMailroom;
 use paperround::worker::sender::{Parts, Sender};
 
@@ -82,3 +84,50 @@ async fn the_envelope_sender_is_the_fixed_one_else_one_of_the_mails_own_else_the
     let (sender, _) = envelope_sender(&[domain, fixed]).await;
     assert_eq!(sender, fixed.1);
 }
+
+const OTHER_TIMES: &str = "UPDATE deliveries SET created_at = expires_at";
+
+/// A worker starts, does everything that can be done now, and ends.
+async fn work(app: &TestApp) {
+    let worker = worker::prepare(app.app.clone()).await.unwrap();
+    worker.run_until_idle().await.unwrap();
+}
+
+db_test!(
+    a_digest_bears_the_time_at_which_its_issue_was_released,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let site = app.serve().await;
+        app.reader(&site, "world", "ada@example.org").await;
+        site.stop().await;
+        let article = PostedArticle {
+            external_id: "a".to_owned(),
+            url: "https://example.org/a".to_owned(),
+            title: "A title".to_owned(),
+            ..Default::default()
+        };
+        publish(app, newsletter, vec![article]).await.unwrap();
+        app.time.advance(Duration::from_hours(24));
+        let released = app.now();
+        let pausing = app.db.write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move { operate::pause_sending(tx, "by hand", released).await })
+        });
+        assert!(pausing.await.unwrap());
+        work(app).await;
+        app.execute(OTHER_TIMES).await;
+        app.time.advance(Duration::from_hours(1));
+        let expires_at = app.now() + Duration::from_hours(48);
+        let resuming = app.db.write::<_, sqlx::Error, _>(move |tx| {
+            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
+        });
+        resuming.await.unwrap();
+        work(app).await;
+        let date = format!("Date: {}\r\n", released.to_rfc5322());
+        let mut dated = 0;
+        for file in std::fs::read_dir(app.folder().join("outbox")).unwrap() {
+            let text = std::fs::read(file.unwrap().path()).unwrap();
+            dated += usize::from(memchr::memmem::find(&text, date.as_bytes()).is_some());
+        }
+        assert_eq!(dated, 1, "the digest alone");
+    }
+);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use paperround::deliveries::decide::{self, HeldDecision};
+use paperround::deliveries::{operate, recover};
 use paperround::id::{DeliveryId, IssueId};
 use paperround::write_db;
 
@@ -20,6 +21,7 @@ const COPY: &str =
      FROM deliveries WHERE id = $2";
 const FAILED: &str = "UPDATE deliveries SET state = 'failed', is_open = FALSE, reason = 'refused'";
 const HELD: &str = "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'doubt'";
+const WAITING: &str = "UPDATE deliveries SET state = 'pending', is_open = TRUE, reason = NULL";
 
 /// An issue of many mails.
 async fn issue(press: &Press) -> IssueId {
@@ -58,5 +60,20 @@ db_test!(
         let expires_at = now + Duration::from_hours(48);
         let decided = decide::decide_all(db, issue, HeldDecision::NotSent, now, expires_at).await;
         assert_eq!(decided.unwrap(), MANY);
+    }
+);
+
+db_test!(
+    many_mails_that_grew_old_or_are_cancelled_are_given_up_at_once,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let issue = issue(&press).await;
+        press.time.advance(Duration::from_hours(48));
+        let expired = recover::expire(&press.db, press.now()).await.unwrap();
+        assert_eq!(usize::try_from(expired).unwrap(), MANY);
+        app.execute(WAITING).await;
+        press.cancel(issue).await;
+        let skipped = operate::skip_cancelled(&press.db, press.now()).await;
+        assert_eq!(usize::try_from(skipped.unwrap()).unwrap(), MANY);
     }
 );

@@ -2,11 +2,13 @@ use std::time::Duration;
 
 use paperround::db::Tx;
 use paperround::deliveries::State;
+use paperround::deliveries::writer::Ledger;
 use paperround::write_db;
 use tokio_util::sync::CancellationToken;
 
-use super::Press;
+use super::recovery::acknowledged;
 use super::sending::one;
+use super::{Press, leases};
 use crate::support::{TestApp, db_test};
 
 const NO_MARKS_SQLITE: &[&str] = &[
@@ -22,6 +24,19 @@ const NO_MARKS_POSTGRES: &[&str] = &[
 ];
 const MARKS_SQLITE: &[&str] = &["DROP TRIGGER no_marks"];
 const MARKS_POSTGRES: &[&str] = &["DROP TRIGGER no_marks ON deliveries"];
+const NO_ENDS_SQLITE: &[&str] = &[
+    "CREATE TRIGGER no_ends BEFORE UPDATE OF state ON deliveries WHEN NEW.state = 'sent'
+     BEGIN SELECT RAISE(ABORT, 'no ends today'); END",
+];
+const NO_ENDS_POSTGRES: &[&str] = &[
+    "CREATE FUNCTION no_ends() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         RAISE EXCEPTION 'no ends today';
+     END $$",
+    "CREATE TRIGGER no_ends BEFORE UPDATE OF state ON deliveries FOR EACH ROW
+     WHEN (NEW.state = 'sent') EXECUTE FUNCTION no_ends()",
+];
+const ENDS_SQLITE: &[&str] = &["DROP TRIGGER no_ends"];
+const ENDS_POSTGRES: &[&str] = &["DROP TRIGGER no_ends ON deliveries"];
 
 async fn execute(press: &Press, sqlite: &'static [&str], postgres: &'static [&str]) {
     press
@@ -69,5 +84,31 @@ db_test!(
             stop.cancel();
         });
         assert_eq!(server.accepted().len(), 1);
+    }
+);
+
+db_test!(
+    while_a_result_cannot_be_stored_the_ledger_says_so_and_it_is_stored_at_last,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let ready = press.claim_one(&edition).await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&ready, "x").await.unwrap();
+        execute(&press, NO_ENDS_SQLITE, NO_ENDS_POSTGRES).await;
+        assert!(ledger.is_healthy());
+        let settled = acknowledged(&press, &ready);
+        tokio::join!(ledger.settle(settled), async {
+            let refused = async {
+                while ledger.is_healthy() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), refused)
+                .await
+                .expect("it is not stored");
+            execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
+        });
+        assert!(ledger.is_healthy());
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
     }
 );

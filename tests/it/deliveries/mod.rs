@@ -14,6 +14,8 @@ mod claims;
 mod clocks;
 /// Several relays: whose turn it is, and what is said of those that fail.
 mod failover;
+/// How long leases, marks and silent workers last, and what is fenced by them.
+mod fences;
 /// Readers who leave at each state of their delivery.
 mod goodbye;
 /// Replies that come when their row has become something else.
@@ -50,6 +52,8 @@ mod running;
 mod sending;
 /// Mails that are signed on threads of their own.
 mod signing;
+/// How relays stand, as it is written down for people.
+mod standings;
 
 pub(crate) use press::{Edition, Press, Reader};
 pub(crate) use senders::{To, leases};

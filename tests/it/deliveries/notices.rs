@@ -324,3 +324,28 @@ db_test!(
         assert_eq!(copies[0], copies[1]);
     }
 );
+
+db_test!(
+    a_notice_is_from_its_claim_on_what_it_became_and_ends_with_the_subscription_it_is_about,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let reader = press.reader("ada@example.org").await;
+        let (_, notice) = press.sign_up(&reader.email).await;
+        *press.desk.decision.lock().unwrap() = Some(Decision::Send {
+            kind: Kind::ManageLink,
+            subscription_id: Some(reader.subscription),
+            suppression_keys: Vec::new(),
+        });
+        let claimed = claim_notice(&press).await.remove(0).claimed;
+        assert_eq!(
+            (claimed.kind, claimed.subscription_id),
+            (Kind::ManageLink, Some(reader.subscription))
+        );
+        press.unsubscribe(&reader).await;
+        let row = press.delivery(notice).await;
+        assert_eq!(
+            (row.state, row.reason),
+            (State::Skipped, Some(Reason::Unsubscribed))
+        );
+    }
+);

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use paperround::deliveries::decide::{self, HeldDecision, Refusal};
-use paperround::deliveries::operate;
 use paperround::deliveries::writer::{Ledger, Marked};
-use paperround::deliveries::{Reason, State};
+use paperround::deliveries::{Reason, State, finish, operate};
 use paperround::id::{DeliveryId, IssueId};
+use paperround::issues::store::issues;
 
 use super::Press;
 use super::senders::leases;
@@ -372,5 +372,27 @@ db_test!(
         press.sender(&server).await.run_until_idle().await;
         assert_eq!(press.issue_state(first.issue).await, "finished");
         assert_eq!(press.issue_state(second.issue).await, "sending");
+    }
+);
+
+db_test!(
+    an_issue_says_when_and_why_it_ended_and_not_once_it_is_sent_again,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let end = async || {
+            let issue = issues::by_id(&press.db, edition.issue).await;
+            let issue = issue.unwrap().unwrap();
+            (issue.state_reason, issue.finished_at)
+        };
+        app.execute(FAILED).await;
+        let finished = finish::finish_issues(&press.db, press.now()).await;
+        assert_eq!(finished.unwrap(), [edition.issue]);
+        assert_eq!(end().await, (None, Some(press.now())));
+        press.time.advance(Duration::from_secs(1));
+        retry(&press, edition.issue).await.unwrap();
+        assert_eq!(end().await, (None, None));
+        press.cancel(edition.issue).await;
+        let why = Some("by hand".to_owned());
+        assert_eq!(end().await, (why, Some(press.now())));
     }
 );

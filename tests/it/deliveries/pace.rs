@@ -1,10 +1,12 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paperround::clock::{Clock as _, SystemClock, Timestamp};
-use paperround::deliveries::pace;
 use paperround::deliveries::worker::Worker;
+use paperround::deliveries::{State, pace};
 use paperround::smtp::allowance::Allowance;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -213,6 +215,86 @@ db_test!(
             .await
             .unwrap();
         assert_eq!((counts.sent, counts.pending), (1, 4));
+    }
+);
+
+/// How many mails of the issue wait.
+async fn pending(press: &Press, edition: &Edition) -> usize {
+    let mut pending = 0;
+    for id in &edition.deliveries {
+        pending += usize::from(press.state(*id).await == State::Pending);
+    }
+    pending
+}
+
+db_test!(
+    what_waits_for_the_pace_while_its_issue_is_paused_gets_no_envelope,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 4).await;
+        let server = SmtpServer::start().await;
+        let (envelopes, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, reached) = (envelopes.clone(), first.clone());
+        let sender_ok = Act::reply("250 2.1.0 ok").calling(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            reached.notify_one();
+        });
+        let slowly = Act::reply("354 go on").delayed(Duration::from_millis(500));
+        server.script().always(Step::Mail, sender_ok);
+        server.script().once(Step::Data, slowly);
+        let allowance = Some(Allowance::per_second(1.0, 1));
+        let sender = press.sender_along(&[("slow", &server, allowance)]).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            first.notified().await;
+            press.pause(edition.issue).await;
+            let given_back = async {
+                // the mark of the one finds the pause
+                while pending(&press, &edition).await == 0 {
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                }
+                // the others have their tokens
+                while pending(&press, &edition).await < 4 {
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    press.time.advance(Duration::from_secs(1));
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), given_back)
+                .await
+                .expect("they are given back");
+            stop.cancel();
+        });
+        assert_eq!(envelopes.load(Ordering::Relaxed), 1);
+    }
+);
+
+db_test!(
+    what_is_claimed_ahead_of_a_slow_relay_is_no_more_than_its_lines_need,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 60).await;
+        let server = SmtpServer::start().await;
+        let allowance = Allowance::per_second(0.001, 1);
+        let spent = pace::take(&press.db, "slow", allowance, press.now()).await;
+        assert_eq!(spent.unwrap(), Ok(()), "there is no other token");
+        let sender = press
+            .sender_along(&[("slow", &server, Some(allowance))])
+            .await;
+        // for each of four lines: two in hand and two that wait, and as many as wait twice with the last claim
+        let most = 32;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let claimed = async {
+                while pending(&press, &edition).await > 60 - most {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), claimed)
+                .await
+                .expect("they are claimed");
+            // as long as it takes to look for more a few times
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(pending(&press, &edition).await, 60 - most);
+            stop.cancel();
+        });
     }
 );
 

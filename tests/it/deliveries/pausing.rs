@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use paperround::deliveries::{Reason, State, brakes, operate, recover};
 use paperround::id::IssueId;
-use paperround::write_db;
+use paperround::{read_db, write_db};
+use sqlx::types::Json;
 use tokio::sync::Notify;
 
+use super::recovery::{overdue, until_decided};
 use super::{Edition, Press};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
 const BECOME: &str = "UPDATE issues SET state = $2 WHERE id = $1";
+const ANOTHER_SETTING: &str = "INSERT INTO settings (key, value) VALUES ('another', '1')";
+const SETTING: &str = "SELECT value FROM settings WHERE key = $1";
 
 const THREE_DAYS: Duration = Duration::from_hours(72);
 
@@ -259,5 +263,119 @@ db_test!(
         assert_eq!(expired.unwrap(), 1);
         assert_eq!(states(&press, &resumed).await, [State::Pending]);
         assert_eq!(states(&press, &other).await, [State::Failed]);
+    }
+);
+
+async fn setting(press: &Press, key: &str) -> Option<serde_json::Value> {
+    let found: Option<Json<serde_json::Value>> =
+        read_db!(&press.db, |conn| sqlx::query_scalar(SETTING)
+            .bind(key)
+            .fetch_optional(conn)
+            .await)
+        .unwrap();
+    found.map(|Json(value)| value)
+}
+
+db_test!(
+    what_is_not_paused_is_not_resumed_and_gets_no_more_time,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(ANOTHER_SETTING).await;
+        press.time.advance(Duration::from_hours(1));
+        let (issue, now) = (edition.issue, press.now());
+        let later = now + THREE_DAYS;
+        let resumed = press
+            .write(move |tx| {
+                Box::pin(async move {
+                    let one = operate::resume(tx, issue, "mended", now, later).await?;
+                    let all = operate::resume_sending(tx, later).await?;
+                    Ok((one, all))
+                })
+            })
+            .await;
+        assert_eq!(resumed, (false, false));
+        assert_eq!(setting(&press, "another").await, Some(serde_json::json!(1)));
+        press.time.advance(Duration::from_hours(47));
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 1);
+        assert_eq!(states(&press, &edition).await, [State::Failed]);
+    }
+);
+
+db_test!(
+    a_second_pause_of_all_sending_leaves_the_reason_of_the_first,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        press.pause_sending().await;
+        let now = press.now();
+        let again = press
+            .write(move |tx| {
+                Box::pin(async move { operate::pause_sending(tx, "again", now).await })
+            })
+            .await;
+        assert!(!again, "it is paused already");
+        let pause = setting(&press, "sending_paused").await.unwrap();
+        assert_eq!(pause["reason"], "by hand");
+    }
+);
+
+db_test!(
+    each_pause_of_an_issue_is_written_down_with_its_times_the_oldest_first,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        for state in ["scheduled", "preparing", "sending"] {
+            let issue = press.edition(&[], "resend").await.issue;
+            press
+                .write(move |tx| {
+                    Box::pin(async move {
+                        write_db!(tx, |conn| sqlx::query(BECOME)
+                            .bind(issue)
+                            .bind(state)
+                            .execute(conn)
+                            .await
+                            .map(drop))
+                    })
+                })
+                .await;
+            let mut times = Vec::new();
+            // the last two are of one moment, and stand there once
+            for seconds in [1, 0, 0] {
+                let paused_at = press.now();
+                press.pause(issue).await;
+                press.time.advance(Duration::from_secs(seconds));
+                press.resume(issue).await;
+                times.push((paused_at, press.now()));
+            }
+            times.dedup();
+            let noted = brakes::pauses(&press.db, issue).await.unwrap();
+            let noted = noted
+                .iter()
+                .map(|pause| (pause.paused_at, pause.resumed_at));
+            assert_eq!(noted.collect::<Vec<_>>(), times, "{state}");
+        }
+    }
+);
+
+db_test!(
+    a_mail_that_may_have_arrived_is_held_when_its_time_is_over,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        overdue(&press, &edition).await;
+        until_decided(&press).await;
+        assert_eq!(states(&press, &edition).await, [State::Pending]);
+        press.time.advance(Duration::from_hours(48));
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 1);
+        let held = press.delivery(edition.deliveries[0]).await;
+        assert_eq!(
+            (held.state, held.reason),
+            (State::Held, Some(Reason::Doubt))
+        );
+        // its articles do not come again by themselves
+        assert_eq!(press.given_seq(&readers[0]).await, edition.cutoff);
     }
 );

@@ -111,13 +111,14 @@ db_test!(
     }
 );
 
-/// A line of its own takes what `worker` has claimed, by this clock.
-async fn send(
+/// A line of its own takes what `worker` has claimed, by this clock, and what `next` gives along with it.
+pub(super) async fn send(
     press: &Press,
     server: &SmtpServer,
     worker: Worker,
     ready: Ready,
     clock: Arc<TestClock>,
+    next: impl FnMut() -> Option<Ready>,
 ) {
     let route = press.route(&[("scripted", server, None)], press.time.clone());
     let channel = Channel::Smtp(route);
@@ -136,7 +137,7 @@ async fn send(
         channel,
         give_up: CancellationToken::new(),
     };
-    let left = sending.send(&mut line, ready, || None).await;
+    let left = sending.send(&mut line, ready, next).await;
     assert!(left.is_none());
 }
 
@@ -153,7 +154,8 @@ db_test!(
             counted.fetch_add(1, Ordering::Relaxed);
         });
         server.script().always(Step::Mail, sender_ok);
-        send(&press, &server, worker, ready, press.time.clone()).await;
+        let clock = press.time.clone();
+        send(&press, &server, worker, ready, clock, || None).await;
         assert_eq!(envelopes.load(Ordering::Relaxed), 0);
         assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
     }
@@ -168,7 +170,8 @@ db_test!(
         // the line gets to it only now
         let late = press.now() + leases().own_transmission_lease();
         let clock = Arc::new(TestClock::at(late));
-        send(&press, &server, worker.clone(), ready, clock).await;
+        let same = worker.clone();
+        send(&press, &server, same, ready, clock, || None).await;
         assert!(worker.is_alive());
         assert!(server.accepted().is_empty());
         let row = press.delivery(edition.deliveries[0]).await;
@@ -261,6 +264,24 @@ db_test!(
 );
 
 db_test!(
+    a_life_counts_from_before_it_was_written_down,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let its_write = Duration::from_secs(30);
+        let rest = leases().own_worker_lease().saturating_sub(its_write);
+        let passes = async || press.time.advance(its_write);
+        let (worker, ()) = tokio::join!(press.worker_beside_others(), passes());
+        assert!(worker.is_alive());
+        press.time.advance(rest);
+        assert!(!worker.is_alive(), "its first life is over");
+        tokio::join!(worker.begin_anew(), passes());
+        assert!(worker.is_alive());
+        press.time.advance(rest);
+        assert!(!worker.is_alive(), "its second life is over");
+    }
+);
+
+db_test!(
     a_signup_whose_link_has_expired_is_removed_and_an_open_one_stays,
     async |app: &TestApp| {
         let press = Press::new(app).await;
@@ -271,6 +292,46 @@ db_test!(
         worker::cleanup::run(app).await.unwrap();
         let left = app.rows_of("signup").await;
         assert_eq!(left, ["signup eve@example.org open"]);
+    }
+);
+
+db_test!(
+    a_signup_that_was_confirmed_or_whose_mail_is_under_way_stays_beyond_its_link,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (ada, _) = press.sign_up("ada@example.org").await;
+        press.confirm(ada).await;
+        press.time.advance(Duration::from_hours(49));
+        recover::expire(&press.db, press.now()).await.unwrap();
+        press.sign_up("ben@example.org").await;
+        press.time.advance(Duration::from_hours(49));
+        let (confirmed, open) = (
+            "signup ada@example.org confirmed",
+            "signup ben@example.org open",
+        );
+        worker::cleanup::run(app).await.unwrap();
+        assert_eq!(app.rows_of("signup").await, [confirmed, open]);
+        recover::expire(&press.db, press.now()).await.unwrap();
+        worker::cleanup::run(app).await.unwrap();
+        assert_eq!(app.rows_of("signup").await, [confirmed]);
+    }
+);
+
+db_test!(
+    what_was_counted_for_limits_is_removed_when_none_counts_it_any_more,
+    [("signup.client_limits", "5/1h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let form = [("email", "ada@example.org")];
+        site.post("/subscribe/world", &form)
+            .await
+            .assert_status(303);
+        site.stop().await;
+        assert!(!app.rows_of("limit").await.is_empty());
+        app.time.advance(Duration::from_hours(24 * 400));
+        worker::cleanup::run(app).await.unwrap();
+        assert!(app.rows_of("limit").await.is_empty());
     }
 );
 

@@ -83,10 +83,11 @@ impl Press {
     /// A sender of a new worker, to whatever listens there.
     pub(crate) async fn sender_to(&self, to: To) -> Sender {
         let clock = self.time.clone();
-        let drain = to.drain;
+        let (drain, sweep) = (to.drain, to.sweep);
         let relay = self.relay("scripted", to, clock.clone());
         let mut parts = self.parts(Route::to(relay, clock.clone()), self.worker().await, clock);
         parts.pace.drain = drain;
+        parts.pace.sweep = sweep;
         Sender::new(parts)
     }
 
@@ -111,6 +112,23 @@ impl Press {
     pub(crate) async fn sender_along(&self, relays: &[Way<'_>]) -> Sender {
         let route = self.route(relays, self.time.clone());
         self.sender_over(route, self.worker().await, self.time.clone())
+    }
+
+    /// A sender over these relays, in this order, with one connection at a time: its mails go one after another.
+    pub(crate) async fn sender_in_line(&self, relays: &[(&str, &SmtpServer)]) -> Sender {
+        let clock = self.time.clone();
+        let stops = relays.iter().map(|(name, server)| {
+            let to = To {
+                max_connections: 1,
+                ..To::port(server.port())
+            };
+            Stop {
+                relay: self.relay(name, to, clock.clone()),
+                allowance: None,
+            }
+        });
+        let route = Route::new(stops.collect(), clock.clone());
+        self.sender_over(route, self.worker().await, clock)
     }
 
     pub(crate) fn route(&self, relays: &[Way<'_>], clock: Arc<dyn Clock>) -> Arc<Route> {
@@ -173,6 +191,7 @@ pub(crate) struct To {
     pub(crate) max_connections: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) drain: Duration,
+    pub(crate) sweep: Duration,
 }
 
 impl To {
@@ -184,6 +203,7 @@ impl To {
             max_connections: 4,
             deadlines: Deadlines::all(Duration::from_secs(5)),
             drain: Duration::from_secs(5),
+            sweep: Duration::from_millis(50),
         }
     }
 }

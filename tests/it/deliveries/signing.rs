@@ -200,3 +200,17 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    a_signer_has_a_thread_though_none_was_asked_for,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let (_, mailroom) = mailroom(&press, Seal::default(), 0);
+        let sender = press.sender_signed(&server, mailroom).await;
+        sender.run_until_idle().await;
+        assert_eq!(server.accepted().len(), 1);
+    }
+);

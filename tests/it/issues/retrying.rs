@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::db_test;
 use paperround::deliveries::decide::{self, Refusal};
-use paperround::deliveries::recover;
+use paperround::deliveries::{operate, recover};
 
 const WEEKLY: &[Cadence] = &[Cadence::Weekly];
 
@@ -155,5 +155,50 @@ db_test!(
             assert_eq!(retry(app, weekly, async {}).await.unwrap(), 1);
             grow_old(app).await;
         }
+    }
+);
+
+const SENT_TO_BEN: &str =
+    "UPDATE deliveries SET state = 'sent', is_open = FALSE WHERE recipient = 'ben@example.org'";
+
+db_test!(
+    what_reached_another_reader_and_what_came_before_keep_no_mail_from_being_sent_again,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let weekly = [(topic(app, &newsletter, "all").await, Cadence::Weekly)];
+        for email in ["ada@example.org", "ben@example.org"] {
+            reader(app, &newsletter, email, &weekly, None).await;
+        }
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let before = send(app, new_issue(&newsletter, WEEKLY, app.now())).await;
+        settle_all(app, before.id).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let issue = send(app, new_issue(&newsletter, WEEKLY, app.now())).await;
+        app.execute(SENT_TO_BEN).await;
+        grow_old(app).await;
+        assert_eq!(retry(app, issue.id, async {}).await.unwrap(), 1);
+    }
+);
+
+db_test!(
+    an_article_whose_other_mail_was_given_up_or_cancelled_is_sent_again,
+    async |app: &TestApp| {
+        let (newsletter, _, weekly) = expired(app).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await.len(), 1);
+        grow_old(app).await;
+        assert_eq!(retry(app, weekly, async {}).await.unwrap(), 1);
+        grow_old(app).await;
+
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await.len(), 1);
+        let (id, now) = (daily.id, app.now());
+        let cancelled = app
+            .db
+            .write(move |tx| Box::pin(async move { operate::cancel(tx, id, "a fault", now).await }))
+            .await;
+        assert!(cancelled.unwrap());
+        assert_eq!(operate::skip_cancelled(&app.db, now).await.unwrap(), 1);
+        assert_eq!(retry(app, weekly, async {}).await.unwrap(), 1);
     }
 );

@@ -1,6 +1,11 @@
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use paperround::id::SeededEntropy;
+use paperround::token::KeyRing;
+use serde_json::json;
 
 use super::{DATABASE, Scene};
 use crate::support::{Engine, Program, Stopped, TestApp};
@@ -233,6 +238,107 @@ async fn a_damaged_newer_or_foreign_backup_is_refused_and_nothing_is_changed() {
     check("newer.tar", "used by a newer release");
     check("missing.tar", "cannot use");
 }
+
+/// The archive with this value in its manifest, and another member behind the others if one is given.
+fn altered(archive: &[u8], key: &str, value: &serde_json::Value, more: Option<&str>) -> Vec<u8> {
+    let mut changed = tar::Builder::new(Vec::new());
+    let mut append = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        changed.append_data(&mut header, name, bytes).unwrap();
+    };
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if name == "manifest.json" {
+            let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            if let Some(there) = manifest.get_mut(key) {
+                *there = value.clone();
+            }
+            bytes = serde_json::to_vec(&manifest).unwrap();
+        }
+        append(&name, &bytes);
+    }
+    if let Some(name) = more {
+        append(name, b"more");
+    }
+    changed.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_another_form_or_engine_or_with_more_in_it_is_refused() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.tar");
+    let made = paperround::backup::make(&scene.app, &whole).await.unwrap();
+    let bytes = fs::read(&whole).unwrap();
+    let mut named = serde_json::to_value(&made.manifest).unwrap()["files"].take();
+    let member = json!({ "name": "other.txt", "size": 4, "sha256": MORE });
+    named.as_array_mut().unwrap().push(member);
+    let program = scene.program();
+    let stopped = scene.app.stop().await;
+    let before = fs::read(stopped.folder().join(DATABASE)).unwrap();
+    let (none, later, other) = (json!(0), json!(2), json!("PostgreSQL"));
+    for (key, value, more, words) in [
+        ("format", later, None, "written by a newer release"),
+        ("engine", other, None, "the backup is of PostgreSQL"),
+        ("", none.clone(), Some("other.txt"), "does not belong there"),
+        ("", none, Some("secrets.toml"), "does not belong there"),
+        ("files", named, Some("other.txt"), "does not belong there"),
+    ] {
+        let archive = folder.path().join("altered.tar");
+        fs::write(&archive, altered(&bytes, key, &value, more)).unwrap();
+        let run = program.run(&["restore", archive.to_str().unwrap(), "--yes"]);
+        assert!(run.code != Some(0), "{words}: {run:?}");
+        assert!(run.err.contains(words), "{words}: {run:?}");
+        assert_eq!(fs::read(stopped.folder().join(DATABASE)).unwrap(), before);
+    }
+}
+
+/// SHA-256 of `more`.
+const MORE: &str = "187897ce0afcf20b50ba2b37dca84a951b7046f29ed5ab94f010619f69d6e189";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_do_not_cover_the_backups_stand_aside_and_so_does_the_journal() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let link = scene.link(ADA).await;
+    scene.leave(&link).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.tar");
+    let name = backup.to_str().unwrap();
+    let program = scene.program();
+    program.run(&["backup", name]).expect(0);
+    let path = scene.app.config.secrets_file();
+    let keys = fs::read_to_string(&path).unwrap();
+    let mut others = String::new();
+    let mut journal = String::new();
+    let scene = scene
+        .restart(|data| {
+            fs::remove_file(&path).unwrap();
+            KeyRing::load_or_create(&path, &SeededEntropy::new(9)).unwrap();
+            others = fs::read_to_string(&path).unwrap();
+            journal = fs::read_to_string(data.folder().join(JOURNAL)).unwrap();
+            program.run(&["restore", name, "--yes"]).expect(0);
+        })
+        .await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), keys);
+    let here = files_in(scene.app.folder());
+    let aside = here
+        .iter()
+        .find(|name| name.starts_with("before-restore-"))
+        .unwrap();
+    for (file, text) in [("secrets.toml", others), (JOURNAL, journal)] {
+        let kept = scene.app.folder().join(aside).join(file);
+        assert_eq!(fs::read_to_string(kept).unwrap(), text, "{file}");
+    }
+    scene.app.finish().await;
+}
+
+const JOURNAL: &str = "suppressions.journal";
 
 /// As a later release leaves a database.
 async fn mark_as_newer(app: &TestApp) {

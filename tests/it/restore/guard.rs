@@ -2,8 +2,8 @@ use std::fs;
 use std::path::Path;
 
 use paperround::id::SeededEntropy;
-use paperround::instance;
 use paperround::token::KeyRing;
+use paperround::{backup, instance};
 
 use super::{DATABASE, Scene};
 use crate::support::Engine;
@@ -118,6 +118,46 @@ async fn each_start_and_each_release_raises_the_epoch_beyond_all_that_was() {
     let scene = scene.put_back("copy").await;
     scene.work().await;
     assert!(epoch(&scene).await > third, "a start of what was put back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_tells_the_epoch_before_it_and_raises_it_afterwards() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let before = epoch(&scene).await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = backup::make(&scene.app, folder.path()).await.unwrap();
+    assert_eq!(made.manifest.epoch, before);
+    assert!(epoch(&scene).await > before, "the copy is known as one");
+    // in a folder it is named by the time
+    let name = made.path.file_name().unwrap().to_str().unwrap();
+    let stamp = name
+        .strip_prefix("paperround-")
+        .and_then(|rest| rest.strip_suffix("Z.tar"));
+    assert_eq!(stamp.map(str::len), Some("20260707T050000".len()), "{name}");
+    assert!(made.path.starts_with(folder.path()) && made.path.is_file());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_epoch_file_goes_up_alone_and_another_instances_is_left_alone() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.work().await;
+    let path = scene.app.folder().join("epoch");
+    let text = || fs::read_to_string(&path).unwrap();
+    let (ours, now) = (text(), epoch(&scene).await);
+    // another process was further
+    instance::publish(&scene.app, Some(now - 1)).await;
+    assert_eq!(text(), ours);
+    let id = scene.app.keys.instance_id().to_string();
+    let others = ours.replace(&id, "00000000-0000-4000-8000-000000000001");
+    assert_ne!(others, ours);
+    fs::write(&path, &others).unwrap();
+    instance::publish(&scene.app, Some(now + 1)).await;
+    assert_eq!(text(), others, "the next start judges it");
+    fs::write(&path, &ours).unwrap();
+    instance::publish(&scene.app, Some(now + 1)).await;
+    let raised = ours.replace(&format!("epoch = {now}"), &format!("epoch = {}", now + 1));
+    assert_eq!(text(), raised);
 }
 
 /// What a crash after the commit and before the file leaves.

@@ -191,6 +191,19 @@ async fn every_goodbye_that_was_forgotten_is_said_again_however_many_there_are()
     assert_eq!(rows.len(), 501);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_at_the_very_moment_of_joining_is_not_forgotten() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    // the clock stands still: it has the time at which the subscription began
+    scene.leave(&scene.link(ADA).await).await;
+    scene.app.execute(FORGOTTEN).await;
+    scene.work().await;
+    assert_eq!(
+        scene.app.rows_of("subscription").await,
+        ["subscription ada@example.org world unsubscribed journal"]
+    );
+}
+
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_has_no_journal() {

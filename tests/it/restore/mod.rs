@@ -18,6 +18,8 @@ mod archive;
 mod guard;
 /// The suppression journal: what a restored database must not forget.
 mod journal;
+/// What an operator is told of a restored database before it sends.
+mod overview;
 /// What cannot be used is refused at the start, in words.
 mod refused;
 

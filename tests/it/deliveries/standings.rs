@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use paperround::deliveries::relays::{self, RelayState};
+use paperround::smtp::health::Health;
+use paperround::smtp::route::Standing;
+
+use super::Press;
+use crate::support::{TestApp, db_test};
+
+const RELAYS_AWAY: &str = "ALTER TABLE relays RENAME TO relays_away";
+const RELAYS: &str = "ALTER TABLE relays_away RENAME TO relays";
+
+db_test!(
+    relays_are_told_of_in_the_order_of_the_settings_each_with_its_next_try,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let mut known = Vec::new();
+        let rest = |relay: &str, minutes| Standing {
+            relay: relay.to_owned(),
+            health: Health::BackingOff {
+                until: press.now() + Duration::from_mins(minutes),
+                reason: "421 busy".to_owned(),
+            },
+        };
+        let rests = |minutes| ["gone", "own", "spare"].map(|name| rest(name, minutes));
+        for minutes in [1, 2] {
+            let noted = relays::note(&press.db, &rests(minutes), &mut known, press.now()).await;
+            noted.unwrap();
+        }
+        // what cannot be written down is written down the next time
+        let halted = [Standing {
+            relay: "own".to_owned(),
+            health: Health::Halted {
+                until: press.now() + Duration::from_hours(1),
+                reason: "535 no".to_owned(),
+            },
+        }];
+        app.execute(RELAYS_AWAY).await;
+        let noted = relays::note(&press.db, &halted, &mut known, press.now()).await;
+        assert!(noted.is_err());
+        app.execute(RELAYS).await;
+        let noted = relays::note(&press.db, &halted, &mut known, press.now()).await;
+        noted.unwrap();
+        // one that is new in the settings, and one that stands there no more
+        let names = ["spare", "own", "new"].map(str::to_owned);
+        let rows = relays::standing(&press.db, &names).await.unwrap();
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.state, row.until))
+            .collect();
+        let until = |minutes| Some(press.now() + Duration::from_mins(minutes));
+        assert_eq!(
+            told,
+            [
+                ("spare", RelayState::BackingOff, until(2)),
+                ("own", RelayState::Halted, until(60)),
+            ]
+        );
+    }
+);
