@@ -223,3 +223,55 @@ fn an_edition_has_the_date_of_its_newsletters_zone() {
     let text = variant.rendered.text;
     assert!(text.contains("Wednesday, 8 July 2026"), "{text}");
 }
+
+/// The stored copy of the issue with one article, as text.
+fn copy_of(issue: &Issue, newsletter: &Newsletter) -> String {
+    let of = articles(1, "a");
+    let variant = renderer()
+        .variant(issue, newsletter, &of, "en", &[of[0].id])
+        .unwrap();
+    String::from_utf8_lossy(&variant.encoded.to_bytes()).into_owned()
+}
+
+#[test]
+fn only_an_issue_by_hand_with_an_editors_words_was_written_by_a_person() {
+    for (kind, intro, is_automatic) in [
+        (IssueKind::Scheduled, None, true),
+        (IssueKind::Scheduled, Some("Dear reader"), true),
+        (IssueKind::Manual, None, true),
+        (IssueKind::Manual, Some("Dear reader"), false),
+        (IssueKind::Correction, Some("Dear reader"), false),
+    ] {
+        let mut issue = issue(12);
+        issue.kind = kind;
+        issue.intro = intro.map(str::to_owned);
+        let copy = copy_of(&issue, &newsletter());
+        let says = copy.contains("\r\nAuto-Submitted: auto-generated\r\n");
+        assert_eq!(says, is_automatic, "{kind}, {intro:?}");
+    }
+}
+
+#[test]
+fn a_copy_says_whose_it_is_and_where_answers_go() {
+    let mut newsletter = newsletter();
+    newsletter.reply_to = Some("editor@world.example".to_owned());
+    let copy = copy_of(&issue(12), &newsletter);
+    for header in [
+        "Reply-To: editor@world.example\r\n",
+        "List-Id: \"World\" <world.lists.example>\r\n",
+        "Feedback-ID: i-41:n-world:k-digest:abcdefgh\r\n",
+    ] {
+        assert!(copy.contains(header), "{header:?} in {copy}");
+    }
+}
+
+#[test]
+fn an_article_has_the_date_of_its_newsletters_zone() {
+    let mut of = articles(1, "a");
+    // late at night on the 7th in UTC, early on the 8th in Berlin
+    of[0].content.published_at = Some(Timestamp::from_micros(1_783_467_000_000_000));
+    for max_cards in [1, 0] {
+        let html = render(&of, max_cards).rendered.html;
+        assert!(html.contains("8 July"), "{max_cards} cards: {html}");
+    }
+}

@@ -1,7 +1,10 @@
 //! Making newsletters, topics and schedules, as every front door does it.
 
+use std::time::Duration;
+
 use paperround::newsletters::add::{self, AddError, NewNewsletter, NewSchedule};
-use paperround::newsletters::{Cadence, Calendar, Newsletter, store};
+use paperround::newsletters::{Cadence, Calendar, Missed, Mode, Newsletter, store};
+use sqlx::types::Json;
 
 use crate::support::{TestApp, db_test};
 
@@ -162,5 +165,126 @@ db_test!(
             (stored[1].min_interval, stored[1].max_lateness),
             (add::MIN_INTERVAL, add::MAX_LATENESS)
         );
+    }
+);
+
+fn usual(cadence: Cadence) -> NewSchedule {
+    NewSchedule::usual(
+        cadence,
+        "07:00".parse().unwrap(),
+        "Europe/Berlin".parse().unwrap(),
+    )
+}
+
+#[test]
+fn a_schedule_is_usual_where_nothing_else_is_said() {
+    for (cadence, days) in [
+        (Cadence::Daily, "all"),
+        (Cadence::Weekly, "mon"),
+        (Cadence::Monthly, "1"),
+    ] {
+        let usual = usual(cadence);
+        assert_eq!(usual.calendar.days().to_string(), days);
+        assert_eq!(
+            (usual.mode, usual.missed),
+            (Mode::Automatic, Missed::Latest)
+        );
+        assert_eq!((usual.min_articles, usual.max_cards), (1, 12));
+        assert_eq!(usual.min_interval, Duration::from_mins(30));
+        assert_eq!(usual.max_lateness, Duration::from_hours(12));
+    }
+}
+
+db_test!(
+    off_is_no_rhythm_of_a_newsletter_or_a_schedule,
+    async |app: &TestApp| {
+        let wrong = NewNewsletter {
+            schedule: usual(Cadence::Off),
+            ..new("world")
+        };
+        let refused = add::newsletter(app, wrong).await;
+        assert!(matches!(refused, Err(AddError::Off)), "{refused:?}");
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        let refused = add::schedule(app, made.id, usual(Cadence::Off)).await;
+        assert!(matches!(refused, Err(AddError::Off)), "{refused:?}");
+    }
+);
+
+db_test!(
+    a_schedule_is_stored_as_it_was_made,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        let calendar = Calendar::new(
+            "1,31,last".parse().unwrap(),
+            "18:30".parse().unwrap(),
+            "America/New_York".parse().unwrap(),
+        );
+        for missed in [Missed::All, Missed::None] {
+            let new = NewSchedule {
+                mode: Mode::Draft,
+                min_articles: 3,
+                max_cards: 5,
+                min_interval: Duration::from_mins(45),
+                missed,
+                max_lateness: Duration::from_hours(30),
+                ..NewSchedule::new(Cadence::Monthly, calendar.clone())
+            };
+            let added = add::schedule(app, made.id, new).await.unwrap();
+            let stored = store::schedules(&app.db, made.id).await.unwrap();
+            let found = stored.iter().find(|it| it.id == added.id).unwrap();
+            assert_eq!(format!("{found:?}"), format!("{added:?}"));
+        }
+    }
+);
+
+db_test!(
+    a_newsletter_is_stored_as_it_was_changed,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        let changed = Newsletter {
+            description: "What matters.".to_owned(),
+            from_name: "World Review".to_owned(),
+            from_address: "noreply@example.net".to_owned(),
+            reply_to: Some("editor@example.net".to_owned()),
+            postal_address: Some("2 Main Street".to_owned()),
+            locale: "de".to_owned(),
+            timezone: "Asia/Tokyo".to_owned(),
+            default_cadence: Cadence::Weekly,
+            form_origins: Json(vec!["https://example.net".to_owned()]),
+            ..made
+        };
+        let edited = add::edit(app, changed.clone()).await.unwrap();
+        let found = store::by_id(&app.db, edited.id).await.unwrap().unwrap();
+        for newsletter in [edited, found] {
+            assert_eq!(format!("{newsletter:?}"), format!("{changed:?}"));
+        }
+    }
+);
+
+db_test!(
+    what_cannot_stand_in_a_mail_is_refused_with_its_field,
+    async |app: &TestApp| {
+        let made = add::newsletter(app, new("world")).await.unwrap();
+        for (wrong, field) in [
+            (
+                Newsletter {
+                    name: "World\r\nBcc: x".to_owned(),
+                    ..made.clone()
+                },
+                "the name ",
+            ),
+            (
+                Newsletter {
+                    reply_to: Some("nobody".to_owned()),
+                    ..made.clone()
+                },
+                "reply-to: ",
+            ),
+        ] {
+            let refused = add::edit(app, wrong).await.expect_err(field);
+            assert!(refused.to_string().starts_with(field), "{refused}");
+        }
+        let found = store::by_id(&app.db, made.id).await.unwrap().unwrap();
+        assert_eq!(format!("{found:?}"), format!("{made:?}"));
     }
 );

@@ -258,3 +258,20 @@ db_test!(
         assert_eq!(count_due(app).await, 0);
     }
 );
+
+db_test!(
+    immediate_schedules_of_two_newsletters_know_nothing_of_each_other,
+    async |app: &TestApp| {
+        let newsletters = [newsletter(app).await, newsletter_named(app, "asia").await];
+        app.execute(IMMEDIATE).await;
+        for newsletter in &newsletters {
+            article(app, newsletter, "a").await;
+            assert_eq!(tick(app, app.now()).await, ["seq:1"]);
+            app.time.advance(Duration::from_mins(1));
+        }
+        for newsletter in &newsletters {
+            let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
+            assert_eq!(recent.len(), 1, "each has its own slot");
+        }
+    }
+);

@@ -292,3 +292,18 @@ fn wrong_times_and_zones_are_refused() {
         "Europe/Berlin"
     );
 }
+
+#[test]
+fn a_slot_may_be_as_late_as_the_most_that_is_allowed() {
+    let daily = calendar("all", "07:00", "UTC");
+    let at = instant("2027-01-01T07:00:00Z");
+    for (late, expected) in [
+        (hours(12), true),
+        (hours(12) + Duration::from_micros(1), false),
+    ] {
+        let slots = daily.slots_between(at - hours(1), at + late);
+        let chosen = choose_due(slots, Missed::Latest, hours(12), at + late);
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0].1, expected, "{late:?} late");
+    }
+}

@@ -221,3 +221,54 @@ fn nobody_says_when_an_immediate_schedule_comes_next() {
     let next: Vec<_> = next.iter().map(|it| it.cadences.to_string()).collect();
     assert_eq!(next, ["daily", "daily"]);
 }
+
+#[test]
+fn an_immediate_schedule_joins_the_newest_of_what_is_due() {
+    let mut daily = schedule(2, Cadence::Daily, "all", "07:00");
+    daily.missed = Missed::All;
+    daily.max_lateness = Duration::from_hours(72);
+    let waiting = Waiting {
+        newest_seq: 9,
+        articles: 2,
+        is_settled: false,
+        last_at: None,
+    };
+    let schedules = vec![schedule(1, Cadence::Immediate, "all", "00:00"), daily];
+    let plan = planned(schedules, waiting, "2027-01-02T07:00:03Z");
+    let due: Vec<_> = plan.due.iter().map(cadences).collect();
+    assert_eq!(due, ["daily", "immediate and daily"], "oldest first");
+}
+
+#[test]
+fn what_comes_next_stands_in_the_zone_of_its_schedule() {
+    let daily = schedule(1, Cadence::Daily, "all", "07:00");
+    let mut weekly = schedule(2, Cadence::Weekly, "mon", "07:00");
+    weekly.calendar = Calendar::new(
+        "mon".parse().unwrap(),
+        "07:00".parse().unwrap(),
+        "Asia/Tokyo".parse().unwrap(),
+    );
+    // Monday begins earlier in Tokyo
+    let found = upcoming(&[daily, weekly], instant("2027-01-03T12:00:00Z"), 3);
+    let next: Vec<_> = found.iter().map(|it| (it.at, it.zone.name())).collect();
+    let expected = [
+        (instant("2027-01-03T22:00:00Z"), "Asia/Tokyo"),
+        (instant("2027-01-04T07:00:00Z"), "UTC"),
+        (instant("2027-01-05T07:00:00Z"), "UTC"),
+    ];
+    assert_eq!(next, expected);
+}
+
+#[test]
+fn an_immediate_schedule_is_never_due_without_an_article() {
+    let mut immediate = schedule(1, Cadence::Immediate, "all", "07:00");
+    immediate.min_articles = 0;
+    for (articles, expected) in [(0, 0), (1, 1)] {
+        let waiting = Waiting {
+            articles,
+            ..Waiting::default()
+        };
+        let plan = planned(vec![immediate.clone()], waiting, "2027-01-01T05:00:00Z");
+        assert_eq!(plan.due.len(), expected, "{articles} articles");
+    }
+}

@@ -1,5 +1,7 @@
 //! What stands in a mail, and who gets one.
 
+use paperround::issues::article::ArticleImage;
+
 use super::*;
 use crate::support::db_test;
 
@@ -239,5 +241,93 @@ db_test!(
             .map(|article| (article.content.seq, article.content.topic_name))
             .collect();
         assert_eq!(named, [(2, Some("asia".to_owned())), (1, None)]);
+    }
+);
+
+db_test!(
+    over_an_article_of_several_topics_stands_the_first_of_the_newsletters_order,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        for slug in ["europe", "asia"] {
+            topic(app, &newsletter, slug).await;
+        }
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &["asia", "europe"])]).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let articles = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+        let named = articles[0].content.topic_name.as_deref();
+        assert_eq!(named, Some("europe"));
+    }
+);
+
+const PICTURE: &str =
+    "UPDATE articles SET author = 'Aroha Ngata', image_url = 'https://world.example/a.jpg',
+     image_width = 1200, image_height = 800, image_alt = 'A harbour'";
+
+db_test!(
+    an_issue_has_an_article_as_its_site_had_it,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        app.execute(PICTURE).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let mut articles = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+        let content = articles.remove(0).content;
+        assert_eq!(content.title, "Article 1");
+        assert_eq!(content.url, "https://world.example/article-001");
+        assert_eq!(content.summary, "What happened, and why it matters.");
+        assert_eq!(content.author.as_deref(), Some("Aroha Ngata"));
+        let picture = ArticleImage {
+            url: "https://world.example/a.jpg".to_owned(),
+            width: Some(1200),
+            height: Some(800),
+            alt: "A harbour".to_owned(),
+        };
+        assert_eq!(content.image, Some(picture));
+    }
+);
+
+db_test!(
+    an_issue_considers_no_article_that_all_its_readers_have_had,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        // a mail of another newsletter is on its way
+        let asia = app.newsletter("asia").await;
+        let theirs = [(topic(app, &asia, "all").await, Cadence::Daily)];
+        reader(app, &asia, "eve@example.org", &theirs, None).await;
+        publish(app, &asia, vec![posted(7, &[])]).await;
+        send(app, new_issue(&asia, DAILY, app.now())).await;
+        for (number, seq) in [(1, 1), (2, 2)] {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+            settle_all(app, sent.id).await;
+            let articles = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+            let considered: Vec<i64> = articles.iter().map(|it| it.content.seq).collect();
+            assert_eq!(considered, [seq]);
+        }
+    }
+);
+
+const ON_THE_WIRE: &str = "SELECT recipient, domain_key FROM deliveries";
+
+db_test!(
+    a_mail_goes_to_the_address_as_it_is_written_on_the_wire,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "Ada@Bücher.example", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let rows: Vec<(String, String)> = read_db!(&app.db, |conn| sqlx::query_as(ON_THE_WIRE)
+            .fetch_all(conn)
+            .await)
+        .unwrap();
+        let domain = "xn--bcher-kva.example".to_owned();
+        assert_eq!(rows, [(format!("Ada@{domain}"), domain)]);
     }
 );

@@ -55,3 +55,73 @@ db_test!(
         assert_eq!(deliveries(app, next.id).await, [mail]);
     }
 );
+
+const CANCELLED: &str = "UPDATE issues SET state = 'cancelled'
+     WHERE newsletter_id = (SELECT newsletter_id FROM subscriptions WHERE id = $1)";
+
+db_test!(
+    an_issue_cancelled_while_its_readers_are_looked_at_makes_no_mail,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let id = frozen(app, &newsletter).await;
+        let renderer = Arc::new(Renderer::of(app));
+        let mut preparation = Preparation::new(app, &renderer, id, 10);
+        let step = against(app, CANCELLED, ada, preparation.step()).await;
+        assert!(matches!(step, Ok(Step::Elsewhere)), "{step:?}");
+        assert_eq!(deliveries(app, id).await, []);
+        assert_eq!(given(app, ada).await, [0]);
+    }
+);
+
+db_test!(
+    of_issues_that_wait_the_one_that_was_due_first_has_its_turn_first,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let mut ids = Vec::new();
+        for hours in [1, 3, 2] {
+            let due_at = app.now() - Duration::from_hours(hours);
+            let mut draft = new_issue(&newsletter, DAILY, due_at);
+            draft.release_when_prepared = false;
+            let Ok(Created::Issue(id)) = create(app, draft).await else {
+                panic!("there is something to send");
+            };
+            ids.push(id);
+            // ids of one millisecond are in no order
+            app.time.advance(Duration::from_millis(1));
+        }
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        let mut states = Vec::new();
+        for id in ids {
+            states.push(issue(app, id).await.state);
+        }
+        let (waits, is_prepared) = (IssueState::Scheduled, IssueState::Preparing);
+        assert_eq!(states, [waits, is_prepared, waits]);
+    }
+);
+
+const SETTLED: &str = "SELECT reason, settled_at FROM deliveries WHERE state = 'skipped'";
+
+db_test!(
+    a_mail_that_the_next_issue_takes_over_says_so_and_when,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        for number in [1, 2] {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        }
+        let rows: Vec<(Option<String>, Option<Timestamp>)> =
+            read_db!(&app.db, |conn| sqlx::query_as(SETTLED)
+                .fetch_all(conn)
+                .await)
+            .unwrap();
+        assert_eq!(rows, [(Some("superseded".to_owned()), Some(app.now()))]);
+    }
+);

@@ -35,6 +35,8 @@ mod ended;
 mod ledger;
 /// Slots, chunks, crashes, drafts, refusals, the dry run.
 mod preparing;
+/// What a dry run says.
+mod previewing;
 /// What an operator lets wait again, and what came meanwhile.
 mod retrying;
 /// What an issue takes over from older ones.

@@ -257,3 +257,105 @@ db_test!(
         assert_eq!(given(app, ada).await, [0, 2]);
     }
 );
+
+db_test!(
+    a_pause_is_over_at_the_moment_until_which_it_was_meant,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let until = app.now() + Duration::from_hours(24);
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, Some(until)).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        app.time.set(until);
+        let sent = send(app, new_issue(&newsletter, DAILY, until)).await;
+        let mail = (ada, "pending".to_owned(), vec![1]);
+        assert_eq!(deliveries(app, sent.id).await, [mail]);
+    }
+);
+
+db_test!(
+    of_slots_without_news_only_those_whose_readers_lack_something_have_a_part_in_the_issue,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let (time, zone) = ("07:00".parse().unwrap(), "Europe/Berlin".parse().unwrap());
+        let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
+        add::schedule(app, newsletter.id, weekly).await.unwrap();
+        let all = topic(app, &newsletter, "all").await;
+        let (daily, weekly) = ([(all, Cadence::Daily)], [(all, Cadence::Weekly)]);
+        let until = Some(app.now() + Duration::from_hours(36));
+        reader(app, &newsletter, "ada@example.org", &daily, until).await;
+        reader(app, &newsletter, "ben@example.org", &weekly, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let both = [Cadence::Daily, Cadence::Weekly];
+        let first = send(app, new_issue(&newsletter, &both, app.now())).await;
+        settle_all(app, first.id).await;
+        // Monday comes a day later, and Ada's pause is over
+        app.time.advance(Duration::from_hours(24 * 5));
+        let issues = slot(app, &newsletter).await;
+        assert_eq!(issues.len(), 2);
+        let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
+        let mut settled: Vec<_> = recent
+            .iter()
+            .map(|it| (it.cadence, it.outcome, it.issue_id))
+            .collect();
+        settled.sort_unstable();
+        let expected = [
+            (Cadence::Daily, Outcome::Issue, Some(issues[0])),
+            (Cadence::Weekly, Outcome::NothingNew, None),
+        ];
+        assert_eq!(settled, expected);
+    }
+);
+
+const EXPIRES: &str = "SELECT expires_at FROM deliveries";
+
+async fn expires(app: &TestApp) -> Timestamp {
+    read_db!(&app.db, |conn| sqlx::query_scalar(EXPIRES)
+        .fetch_one(conn)
+        .await)
+    .unwrap()
+}
+
+db_test!(
+    a_mail_is_tried_for_as_long_as_the_setting_says,
+    [("delivery.give_up_after", "24h")],
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let mut new = new_issue(&newsletter, DAILY, app.now());
+        new.release_when_prepared = false;
+        let draft = send(app, new).await;
+        let day = Duration::from_hours(24);
+        assert_eq!(expires(app).await, app.now() + day, "prepared");
+        app.time.advance(Duration::from_hours(2));
+        let allowed = paperround::issues::release::allow(app, draft.id).await;
+        assert!(allowed.unwrap());
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        assert_eq!(expires(app).await, app.now() + day, "released");
+    }
+);
+
+const BEN_LEFT: &str = "UPDATE subscriptions SET state = 'unsubscribed'
+     WHERE subscriber_id = (SELECT id FROM subscribers WHERE email_key = 'ben@example.org')";
+
+db_test!(
+    an_issue_looks_at_active_readers_of_its_newsletter_alone,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        reader(app, &newsletter, "ben@example.org", &daily, None).await;
+        let asia = app.newsletter("asia").await;
+        let theirs = [(topic(app, &asia, "all").await, Cadence::Daily)];
+        reader(app, &asia, "eve@example.org", &theirs, None).await;
+        app.execute(BEN_LEFT).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let new = new_issue(&newsletter, DAILY, app.now());
+        let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
+        assert_eq!((shown.recipients, shown.nothing_for), (1, 0));
+        let sent = send(app, new).await;
+        assert_eq!((sent.candidates, sent.queued, sent.excluded), (1, 1, 0));
+    }
+);

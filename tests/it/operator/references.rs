@@ -100,3 +100,16 @@ db_test!(
         check("1", "say which newsletter: sport, world");
     }
 );
+
+db_test!(
+    an_older_issue_is_found_by_its_number,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let first = press.edition(&readers, "resend").await;
+        press.edition(&readers, "resend").await;
+        let program = Program::of(app);
+        let shown = program.run(&["issue", "show", "world/1", "--json"]);
+        assert_eq!(shown.expect(0).json()["id"], first.issue.to_string());
+    }
+);
