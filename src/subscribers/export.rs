@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn a_cell_that_begins_as_a_formula_is_made_inert() {
         assert_eq!(inert("=1+1"), "'=1+1");
-        assert_eq!(inert("+ada@example.org"), "'+ada@example.org");
+        for first in ["=", "+", "-", "@", "\t", "\r"] {
+            let cell = format!("{first}ada@example.org");
+            assert_eq!(inert(&cell), format!("'{cell}"));
+        }
         assert_eq!(inert("ada@example.org"), "ada@example.org");
     }
 }

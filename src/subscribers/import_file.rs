@@ -299,6 +299,39 @@ mod tests {
     }
 
     #[test]
+    fn utf_16_is_read_in_either_order_of_its_bytes() {
+        for text in [
+            "email\nada@example.org\n",
+            "\u{feff}email\nada@example.org\n",
+        ] {
+            for order in [u16::to_be_bytes, u16::to_le_bytes] {
+                let bytes: Vec<u8> = text.encode_utf16().flat_map(order).collect();
+                assert_eq!(addresses(&parse(&bytes)), ["ada@example.org"]);
+            }
+        }
+    }
+
+    #[test]
+    fn topics_are_separated_in_either_way_and_named_in_any_case() {
+        let file = parse(
+            b"email,topic,cadence\nada@example.org,Europe; asia|europe,Weekly\nbob@example.org\n",
+        );
+        let chosen = &file.rows[0].selection;
+        let topics: Vec<_> = chosen.topics.iter().map(Slug::as_str).collect();
+        assert_eq!(topics, ["europe", "asia"]);
+        assert_eq!(chosen.cadence, Some(Cadence::Weekly));
+        // a line that ends early chooses nothing
+        assert_eq!(file.rows[1].selection, Selection::default());
+    }
+
+    #[test]
+    fn nobody_is_imported_with_a_rhythm_of_no_mails() {
+        let file = parse(b"email,cadence\nada@example.org,off\nbob@example.org,\n");
+        assert_eq!(addresses(&file), ["bob@example.org"]);
+        assert_eq!(file.rejects[0].cell, "off");
+    }
+
+    #[test]
     fn a_wrong_row_says_where_and_why_and_keeps_nobody_else_out() {
         let file = parse(
             b"email,topic,cadence\nada@example.org,europe|asia,weekly\nnobody,,\nbob@example.org,mars,\n\

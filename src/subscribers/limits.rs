@@ -150,4 +150,27 @@ mod tests {
         check("a.d.a+x@googlemail.com", "ada@gmail.com");
         check("a.da@example.org", "a.da@example.org");
     }
+
+    #[test]
+    fn hits_are_kept_for_as_long_as_any_limit_counts_them() {
+        for long in 0..5 {
+            let limits = |number| {
+                let hours = if number == long { 10 } else { 1 };
+                vec![Limit {
+                    most: 1,
+                    per: Duration::from_hours(hours),
+                }]
+            };
+            let config = SignupConfig {
+                confirm_lifetime: Duration::from_hours(1),
+                allow_special_use: false,
+                address_limits: limits(0),
+                client_limits: limits(1),
+                network_limits: limits(2),
+                instance_limits: limits(3),
+                wrong_token_limits: limits(4),
+            };
+            assert_eq!(longest(&config), Duration::from_hours(11), "limit {long}");
+        }
+    }
 }

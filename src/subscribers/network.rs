@@ -52,4 +52,18 @@ mod tests {
             "192.0.2.0/24"
         );
     }
+
+    #[test]
+    fn neighbours_share_their_wider_network_alone() {
+        for addresses in [
+            ["192.0.2.1", "192.0.2.255", "192.0.3.1"],
+            ["2001:db8::1", "2001:db8:0:ffff::1", "2001:db8:1::1"],
+        ] {
+            let [one, neighbour, stranger] =
+                addresses.map(|address| address.parse::<IpAddr>().unwrap());
+            assert_ne!(Network::of(one), Network::of(neighbour));
+            assert_eq!(Network::wide(one), Network::wide(neighbour));
+            assert_ne!(Network::wide(one), Network::wide(stranger));
+        }
+    }
 }

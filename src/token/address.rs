@@ -126,6 +126,42 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_read_from_a_header_that_was_folded() {
+        let ring = KeyRing::generate(&SeededEntropy::new(1));
+        let delivery = DeliveryId(uuid::Uuid::from_u128(5));
+        let feedback = ring.feedback_id(IssueId(uuid::Uuid::from_u128(7)), delivery);
+        let folded = feedback.replace(':', ":\r\n ");
+        assert_eq!(ring.read_feedback_id(&folded), Some(delivery));
+        let header = format!(" {}\r\n", ring.delivery_header(delivery));
+        assert_eq!(ring.read_delivery_header(&header), Some(delivery));
+    }
+
+    #[test]
+    fn the_code_of_each_place_is_good_for_no_other() {
+        let ring = KeyRing::generate(&SeededEntropy::new(1));
+        let delivery = DeliveryId(uuid::Uuid::from_u128(5));
+        let feedback = ring.feedback_id(IssueId(uuid::Uuid::from_u128(7)), delivery);
+        let (_, feedback) = feedback.split_once(':').unwrap();
+        let names = [
+            ring.envelope_local_part(delivery, "")[1..].to_owned(),
+            ring.message_id(None, delivery)[2..].to_owned(),
+            ring.delivery_header(delivery),
+            feedback.replace(':', "."),
+        ];
+        for (own, name) in names.iter().enumerate() {
+            let read = [
+                ring.read_envelope_local_part(&format!("b{name}")),
+                ring.read_message_id(&format!("n.{name}")),
+                ring.read_delivery_header(name),
+                ring.read_feedback_id(&format!("x:{}", name.replace('.', ":"))),
+            ];
+            for (place, read) in read.into_iter().enumerate() {
+                assert_eq!(read.is_some(), place == own, "{own} at {place}");
+            }
+        }
+    }
+
+    #[test]
     fn a_mailed_goodbye_names_its_subscription_and_nothing_else_does() {
         let ring = KeyRing::generate(&SeededEntropy::new(1));
         let subscription = SubscriptionId(uuid::Uuid::from_u128(99));

@@ -250,6 +250,11 @@ mod tests {
             ),
             "keys = []\npeppers = []".to_owned(),
             good.replace(&secret, &format!("{secret}\n")),
+            good.replace("id = \"k1\"", "id = \"k.\""),
+            format!(
+                "peppers = []\n{}",
+                good.split("[[peppers]]").next().unwrap()
+            ),
         ] {
             create(&path, &broken, &SeededEntropy::new(3)).unwrap();
             let error = KeyRing::load(&path).unwrap_err();

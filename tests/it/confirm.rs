@@ -98,6 +98,24 @@ db_test!(one_press_makes_one_subscription, async |app: &TestApp| {
 });
 
 db_test!(
+    the_words_beside_the_button_are_those_that_are_recorded,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let link = signed_up(app, &site).await;
+        let page = site.get(&link).await.body;
+        site.post(&link, &[]).await.assert_status(200);
+        let words = app.rows_of("wording").await.remove(0);
+        let (lead, button) = words.split_once(" [").unwrap();
+        let lead = lead.strip_prefix("wording ").unwrap();
+        let button = button.strip_suffix(']').unwrap();
+        assert!(page.contains(&format!("<p class=\"lead\">{lead}</p>")));
+        assert!(page.contains(&format!("<button>{button}</button>")));
+        site.stop().await;
+    }
+);
+
+db_test!(
     two_presses_at_once_have_one_effect,
     async |app: &TestApp| {
         app.newsletter("world").await;

@@ -1,7 +1,16 @@
 //! Bringing readers along, and writing them out again, as an operator does it.
 
-use paperround::subscribers::SubscriptionState;
+use std::time::Duration;
 
+use paperround::newsletters::{Cadence, add, store};
+use paperround::subscribers::SubscriptionState;
+use paperround::subscribers::consent::ConsentKind;
+use paperround::subscribers::email_address::{AddressRules, EmailAddress};
+use paperround::subscribers::evidence::Channel;
+use paperround::subscribers::explain::explain;
+
+use crate::decided::suppress_in;
+use crate::returning::NEW_PEPPER;
 use crate::support::{Program, TestApp, db_test};
 
 /// A file in the service's folder with these bytes.
@@ -167,5 +176,158 @@ db_test!(
             .expect(0)
             .json();
         assert_eq!(report["added"], 2);
+    }
+);
+
+/// A topic of the newsletter called `world`, which comes no more often than this.
+async fn topic(app: &TestApp, slug: &str, most: Option<Cadence>) {
+    let found = store::by_slug(&app.db, "world").await;
+    let newsletter = found.unwrap().unwrap().id;
+    let name = slug.to_uppercase();
+    let made = add::topic(app, newsletter, slug.parse().unwrap(), name, most).await;
+    made.unwrap();
+}
+
+db_test!(
+    whoever_may_not_be_mailed_is_not_imported_whichever_pepper_hid_them,
+    async |app: &TestApp| {
+        let world = app.newsletter("world").await.id.to_string();
+        let asia = app.newsletter("asia").await.id.to_string();
+        for (email, scope, reason) in [
+            ("ada@example.org", "all", "erased"),
+            ("bob@example.org", &*world, "operator"),
+            ("eve@example.org", &*asia, "complaint"),
+        ] {
+            suppress_in(app, email, scope, reason).await;
+        }
+        let secrets = app.config.secrets_file();
+        let more = std::fs::read_to_string(&secrets).unwrap() + NEW_PEPPER;
+        std::fs::write(&secrets, more).unwrap();
+        let rows = "email\nada@example.org\nbob@example.org\neve@example.org\n";
+        let path = file(app, "readers.csv", rows);
+        let report = Program::of(app)
+            .run(&["import", &path, "--newsletter", "world", "--json"])
+            .expect(0)
+            .json();
+        assert_eq!(
+            (&report["added"], &report["suppressed"]),
+            (&1.into(), &2.into())
+        );
+        assert_eq!(
+            app.rows_of("subscription").await,
+            ["subscription eve@example.org world active -"]
+        );
+    }
+);
+
+db_test!(
+    an_imported_reader_gets_what_the_row_says_and_the_record_says_from_where,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        app.newsletter("other").await;
+        topic(app, "europe", None).await;
+        let site = app.serve().await;
+        app.reader(&site, "other", "ada@example.org").await;
+        site.stop().await;
+        let rows = "email,topic,cadence\nbob@example.org,,\nada@example.org,europe,weekly\n";
+        let path = file(app, "readers.csv", rows);
+        Program::of(app)
+            .run(&["import", &path, "--newsletter", "world"])
+            .expect(0);
+        assert_eq!(
+            app.rows_of("interest").await,
+            [
+                "interest all daily 0 0",
+                "interest all daily 0 0",
+                "interest europe weekly 0 0"
+            ]
+        );
+        let ada = EmailAddress::parse("ada@example.org", AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        assert!(explained.consent_is_whole, "{:?}", explained.consent);
+        assert_eq!(explained.consent.len(), 2, "one in each newsletter");
+        let imported = &explained.consent[1];
+        assert_eq!(
+            (imported.kind, imported.channel),
+            (ConsentKind::Imported, Channel::CommandLine)
+        );
+        let detail = &imported.detail;
+        assert_eq!(
+            (&detail["source"], &detail["line"]),
+            (&path.into(), &3.into())
+        );
+        assert_eq!(detail["topics"], serde_json::json!(["europe"]));
+        assert_eq!(detail["cadence"], "weekly");
+    }
+);
+
+const ERASED: &str = "UPDATE subscribers SET erased_at = created_at
+     WHERE email_key IN ('reader0@example.org', 'reader1001@example.org')";
+
+db_test!(
+    every_page_of_an_export_is_of_its_newsletter_alone_and_without_the_erased,
+    async |app: &TestApp| {
+        for (slug, readers) in [("world", 0..1003), ("asia", 1003..1005)] {
+            app.newsletter(slug).await;
+            let rows: Vec<_> = readers.map(|n| format!("reader{n}@example.org")).collect();
+            let rows = format!("email\n{}\n", rows.join("\n"));
+            let path = file(app, "readers.csv", rows);
+            Program::of(app)
+                .run(&["import", &path, "--newsletter", slug])
+                .expect(0);
+        }
+        app.execute(ERASED).await;
+        let run = Program::of(app)
+            .run(&["export", "subscribers", "--newsletter", "world"])
+            .expect(0);
+        let mut found: Vec<_> = run
+            .out
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').next().unwrap().to_owned())
+            .collect();
+        found.sort();
+        let mut expected: Vec<_> = (1..1003)
+            .filter(|n| *n != 1001)
+            .map(|n| format!("reader{n}@example.org"))
+            .collect();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+);
+
+db_test!(
+    an_export_says_what_is_in_force_and_the_rhythm_that_comes_most_often,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        topic(app, "africa", None).await;
+        topic(app, "asia", Some(Cadence::Weekly)).await;
+        topic(app, "europe", None).await;
+        let site = app.serve().await;
+        let choose = async |first, second| {
+            app.time.advance(Duration::from_secs(1));
+            let form = [
+                ("email", "ada@example.org"),
+                ("cadence", "daily"),
+                ("topic", first),
+                ("topic", second),
+            ];
+            let answer = site.post("/subscribe/world", &form).await;
+            answer.assert_status(303);
+            let token = app.confirm_token("ada@example.org").await;
+            let page = site.post(&format!("/confirm/{token}"), &[]).await;
+            page.assert_status(200);
+            // the newsletter's one schedule is a daily one
+            assert!(page.body.contains("The first mail can come"));
+        };
+        choose("africa", "europe").await;
+        let token = app.unsubscribe_token(app.subscription("ada@example.org").await);
+        let answer = site.post(&format!("/unsubscribe/{token}"), &[]).await;
+        answer.assert_status(200);
+        choose("asia", "europe").await;
+        let reader = export(app).remove(0);
+        assert_eq!(reader["topics"], serde_json::json!(["asia", "europe"]));
+        assert_eq!(reader["cadence"], "daily");
+        site.stop().await;
     }
 );

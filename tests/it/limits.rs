@@ -72,3 +72,28 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    neighbours_in_one_network_do_not_use_up_each_others_limits,
+    [
+        ("server.trusted_proxies", "127.0.0.0/8"),
+        ("signup.client_limits", "1/1h"),
+        ("signup.wrong_token_limits", "1/1h")
+    ],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let wrong = format!("/confirm/{}", "A".repeat(43));
+        for (from, taken, pressed) in [
+            ("203.0.113.1", 303, 404),
+            ("203.0.113.2", 303, 404),
+            ("203.0.113.1", 429, 429),
+        ] {
+            assert_eq!(sign_up(&site, from).await.status, taken, "{from}");
+            let headers = [("x-forwarded-for", from)];
+            let answer = site.send("POST", &wrong, &headers, "").await;
+            assert_eq!(answer.status, pressed, "{from}");
+        }
+        site.stop().await;
+    }
+);

@@ -11,6 +11,8 @@ mod cli;
 /// The link in the confirmation mail: one press, one subscription, however often.
 mod confirm;
 
+/// API tokens and idempotency keys: how long they are good, for whom, and for what.
+mod accounts;
 /// The API: who may, what is done once.
 mod api;
 /// The pages in Chromium: without scripts, on small and large screens, by keyboard.
@@ -18,6 +20,8 @@ mod api;
 mod browser;
 /// The contract of `Db::write` and of the types that both engines store.
 mod db;
+/// What the mail about a sign-up becomes, by how it stands with the address.
+mod decided;
 /// From a queued row to a recorded outcome, over real sockets to the scripted server.
 mod deliveries;
 /// The whole main job by one command.
@@ -38,6 +42,8 @@ mod import;
 mod issues;
 /// What must never stand in a log, at its most talkative.
 mod leaks;
+/// What the mails about a sign-up say: until when, how often, and from when on.
+mod letters;
 /// How often one may ask: whose asking counts together, and when it is right to come back.
 mod limits;
 /// The two schemas are one.

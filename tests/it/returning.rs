@@ -21,7 +21,7 @@ use crate::signup::suppress;
 use crate::support::{TestApp, db_test};
 
 const ADA: &str = "ada@example.org";
-const NEW_PEPPER: &str = "
+pub(crate) const NEW_PEPPER: &str = "
 [[peppers]]
 id = \"p2\"
 secret = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"

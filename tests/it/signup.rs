@@ -43,7 +43,12 @@ pub(crate) async fn suppress(app: &TestApp, email: &str, reason: &'static str, a
 }
 
 /// What the mail of this address's newest sign-up becomes when it is claimed for the first time.
-async fn claim(app: &TestApp, email: &str) -> Decision {
+pub(crate) async fn claim(app: &TestApp, email: &str) -> Decision {
+    claim_as(app, email, NoticeKind::Confirmation).await
+}
+
+/// The same for a mail of this kind.
+pub(crate) async fn claim_as(app: &TestApp, email: &str, kind: NoticeKind) -> Decision {
     let (signup, newsletter): (SignupId, NewsletterId) =
         read_db!(&app.db, |conn| sqlx::query_as(NEWEST)
             .bind(email)
@@ -52,7 +57,7 @@ async fn claim(app: &TestApp, email: &str) -> Decision {
         .unwrap();
     let work = app.app.clone();
     let claimed = Claimed {
-        kind: NoticeKind::Confirmation,
+        kind,
         newsletter,
         signup: Some(signup),
         subscription: None,
