@@ -87,6 +87,13 @@ mod tests {
     }
 
     #[test]
+    fn every_line_that_names_mechanisms_counts() {
+        let relay = ehlo(&["relay", "AUTH GSSAPI", "AUTH=XOAUTH2", "auth Login"]);
+        assert_eq!(relay.mechanism, Some(Mechanism::Login));
+        assert_eq!(relay.mechanisms, ["GSSAPI", "XOAUTH2", "LOGIN"]);
+    }
+
+    #[test]
     fn the_greeting_offers_nothing() {
         assert_eq!(ehlo(&["STARTTLS PIPELINING"]), Capabilities::default());
         assert_eq!(ehlo(&["PIPELINING"]), Capabilities::default());

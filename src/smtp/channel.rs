@@ -257,11 +257,14 @@ mod tests {
     use crate::id::SeededEntropy;
 
     fn channel(settings: &[(&str, &str)]) -> Channel {
+        let relay = [("smtp.url", "smtp://127.0.0.1:25"), ("smtp.tls", "none")];
+        channel_of(&[&relay[..], settings].concat())
+    }
+
+    fn channel_of(settings: &[(&str, &str)]) -> Channel {
         let mut sources = Sources::default()
             .with("server.base_url", "https://news.example.org")
-            .with("data_dir", "/nowhere")
-            .with("smtp.url", "smtp://127.0.0.1:25")
-            .with("smtp.tls", "none");
+            .with("data_dir", "/nowhere");
         for (key, value) in settings {
             sources = sources.with(key, *value);
         }
@@ -293,5 +296,20 @@ mod tests {
             slow.allowances(),
             [(Arc::<str>::from("127.0.0.1"), expected)]
         );
+    }
+
+    #[test]
+    fn of_several_relays_each_that_has_a_pace_is_limited_wherever_it_stands() {
+        let relays = r#"[
+            {"name": "own", "url": "smtp://127.0.0.1:25", "tls": "none"},
+            {"name": "slow", "url": "smtp://127.0.0.1:26", "tls": "none", "rate": 2, "burst": 3},
+            {"name": "any", "url": "smtp://127.0.0.1:27", "tls": "none"},
+            {"name": "last", "url": "smtp://127.0.0.1:28", "tls": "none", "rate": 5}
+        ]"#;
+        let slow = channel_of(&[("smtp.relays", relays)]);
+        let expected = [("slow", 2.0, 3), ("last", 5.0, 1)].map(|(name, rate, burst)| {
+            (Arc::<str>::from(name), Allowance::per_second(rate, burst))
+        });
+        assert_eq!(slow.allowances(), expected);
     }
 }

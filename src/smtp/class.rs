@@ -172,6 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn a_number_with_another_sense_does_not_end_an_address() {
+        for line in ["550 5.1.0 rejected", "550 5.1.5 odd", "550 5.1.9 odd"] {
+            assert_eq!(class(Phase::Rcpt, line), Class::Soft, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_rate_under_the_number_of_a_disabled_mailbox_is_told_with_550_alone() {
+        let line = "554 5.2.1 disabled, write to a separate address";
+        assert_eq!(class(Phase::Rcpt, line), Class::Hard);
+    }
+
+    #[test]
+    fn a_code_inside_the_text_is_found_behind_each_mark() {
+        for mark in "()[]<>,;:#".chars() {
+            let line = format!("550 rejected{mark}5.1.1");
+            assert_eq!(class(Phase::Rcpt, &line), Class::Hard, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_address_stays_one_where_the_reply_speaks_of_spam_too() {
+        let line = "550 no such user behind this spam filter";
+        assert_eq!(class(Phase::Rcpt, line), Class::Hard);
+    }
+
+    #[test]
     fn too_large_is_about_the_mailbox_or_the_message() {
         let line = "552 5.3.4 too large";
         assert_eq!(class(Phase::Rcpt, line), Class::Soft);

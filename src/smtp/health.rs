@@ -365,4 +365,16 @@ mod tests {
         assert!(matches!(record.health, Health::Halted { .. }));
         assert_eq!(rest_of(&record, now), HALTED_RETRY);
     }
+
+    #[test]
+    fn a_relay_that_falls_silent_is_halted_and_it_is_said_how_often_it_did() {
+        let mut record = Record::new();
+        for is_doubt in [false, true, true, true, true, true] {
+            record.transmitted(Timestamp::UNIX_EPOCH, is_doubt);
+        }
+        let Health::Halted { reason, .. } = record.health else {
+            panic!("it is in use");
+        };
+        assert_eq!(reason, "the final reply was lost for 5 of the last 6 mails");
+    }
 }

@@ -186,3 +186,48 @@ impl Connector {
 fn unfit(reason: &str) -> Failure {
     Failure::new(Phase::StartTls, Cause::Unfit(reason.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::super::relay_config::EhloName;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn s12_starttls_may_take_five_minutes_and_the_handshake_behind_it_half_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("ca.pem");
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&roots, own.cert.pem()).unwrap();
+        let config = RelayConfig {
+            name: "pipe".to_owned(),
+            host: "localhost".to_owned(),
+            port: 25,
+            tls: RelayTls::StartTls,
+            login: None,
+            max_connections: 1,
+            ehlo_name: EhloName::of_this_machine(),
+            extra_roots: Some(roots),
+        };
+        let connector = Connector::new(config, Deadlines::default()).unwrap();
+        for (answer, phase, limit) in [
+            ("", Phase::StartTls, Duration::from_mins(5)),
+            ("220 go\r\n", Phase::Tls, Duration::from_secs(30)),
+        ] {
+            // the relay's end stays open
+            let (ours, mut theirs) = duplex(4096);
+            let said = format!("220 hi\r\n250-hi\r\n250 STARTTLS\r\n{answer}");
+            theirs.write_all(said.as_bytes()).await.unwrap();
+            let begun = Instant::now();
+            let Err(failure) = connector.open_over(ours, Pipelining::Full).await else {
+                panic!("nobody answered");
+            };
+            assert_eq!((failure.phase, failure.cause), (phase, Cause::TimedOut));
+            assert_eq!(begun.elapsed().as_secs(), limit.as_secs(), "{phase}");
+        }
+    }
+}

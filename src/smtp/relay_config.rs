@@ -181,15 +181,21 @@ mod tests {
             .map(|(relay, allowance)| {
                 let user = relay.login.as_ref().map(|(user, _)| user.as_str());
                 let ca_file = relay.extra_roots.as_deref().and_then(Path::to_str);
-                (relay.name.as_str(), user, ca_file, *allowance)
+                let (name, host) = (relay.name.as_str(), relay.host.as_str());
+                ((name, host), user, ca_file, *allowance)
             })
             .collect();
         let slow = Some(Allowance::per_second(2.0, 3));
         assert_eq!(
             shown,
             [
-                ("own", Some("ada"), Some("/etc/own.pem"), slow),
-                ("b.example", None, None, None)
+                (
+                    ("own", "a.example"),
+                    Some("ada"),
+                    Some("/etc/own.pem"),
+                    slow
+                ),
+                (("b.example", "b.example"), None, None, None)
             ]
         );
     }

@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn five_hundred_characters_of_a_reply_are_kept_for_people() {
+        let reply = read(format!("550 {}\r\n", "x".repeat(600)).as_bytes());
+        assert_eq!(reply.unwrap().unwrap().text(), "x".repeat(500));
+    }
+
+    #[test]
+    fn each_number_of_an_enhanced_code_may_have_three_digits() {
+        let code = EnhancedCode::at_start_of("5.7.509 no DMARC").unwrap();
+        assert_eq!((code.class, code.subject, code.detail), (5, 7, 509));
+        let code = EnhancedCode::at_start_of("4.999.999").unwrap();
+        assert_eq!((code.class, code.subject, code.detail), (4, 999, 999));
+    }
+
+    #[test]
     fn digits_beyond_the_grammar_are_kept_as_they_are() {
         assert_eq!(read(b"999 odd\r\n").unwrap().unwrap().code, 999);
         assert_eq!(

@@ -92,7 +92,7 @@ fn is_final(error: &rustls::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{AlertDescription, Error, PeerIncompatible};
+    use rustls::{AlertDescription, Error, PeerIncompatible, PeerMisbehaved};
 
     use super::super::outcome::Verdict;
     use super::*;
@@ -130,6 +130,35 @@ mod tests {
         let broke = io::Error::from(io::ErrorKind::ConnectionReset);
         let verdict = handshake_failure(&broke).verdict();
         assert_eq!(verdict, Verdict::RelayBackOff(None));
+    }
+
+    #[test]
+    fn a_relay_that_breaks_the_rules_of_tls_or_whose_name_cannot_be_checked_is_halted() {
+        for error in [
+            Error::PeerMisbehaved(PeerMisbehaved::BadCertChainExtensions),
+            Error::UnsupportedNameType,
+        ] {
+            let told = io::Error::new(io::ErrorKind::InvalidData, error.clone());
+            let verdict = handshake_failure(&told).verdict();
+            assert_eq!(verdict, Verdict::RelayHalted, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_roots_that_cannot_be_read_to_its_end_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let begin = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        std::fs::write(file("cut-off.pem"), begin).unwrap();
+        let garbled = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        std::fs::write(file("garbled.pem"), garbled).unwrap();
+        for name in ["missing.pem", "cut-off.pem", "garbled.pem"] {
+            let refusal = connector(Some(&file(name))).err();
+            let Some(TlsSetupError::Roots { path, .. }) = &refusal else {
+                panic!("{name}: {refusal:?}");
+            };
+            assert_eq!(*path, file(name).display().to_string());
+        }
     }
 
     #[test]

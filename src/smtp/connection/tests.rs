@@ -327,3 +327,86 @@ async fn a_relay_is_greeted_with_the_name_that_is_configured() {
     BufReader::new(theirs).read_line(&mut said).await.unwrap();
     assert_eq!(said, "EHLO news.example.org\r\n");
 }
+
+/// A connection that may write its message, and the relay's end of it.
+async fn addressed(deadlines: Deadlines) -> (Connection, Wire, DuplexStream) {
+    let (ours, mut theirs) = duplex(4096);
+    let good = "220 hi\r\n250 hi\r\n250 ok\r\n250 ok\r\n354 go\r\n";
+    theirs.write_all(good.as_bytes()).await.unwrap();
+    let connector = Connector::new(connector().config().clone(), deadlines).unwrap();
+    let mut connection = connector.open_over(ours, Pipelining::Full).await.unwrap();
+    let (envelope, wire) = message();
+    connection.envelope(&envelope).await.unwrap();
+    (connection, wire, theirs)
+}
+
+#[tokio::test]
+async fn s11_a_yes_that_came_before_the_message_was_begun_is_not_its_answer() {
+    let (mut connection, wire, mut relay) = addressed(Deadlines::default()).await;
+    relay.write_all(b"250 2.0.0 queued\r\n").await.unwrap();
+    let outcome = connection.transmit(&wire, None).await;
+    assert_eq!(outcome.verdict(), Verdict::NotSent);
+    assert!(!connection.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s11_half_a_reply_before_the_dot_has_no_more_time_than_the_reply_to_it() {
+    let deadlines = Deadlines {
+        dot: Duration::from_secs(5),
+        ..Deadlines::default()
+    };
+    let (mut connection, wire, mut relay) = addressed(deadlines).await;
+    relay.write_all(b"552 5.3").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let outcome = connection.transmit(&wire, None).await;
+    assert_eq!(outcome.verdict(), Verdict::NotSent);
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_what_goes_along_with_a_message_holds_back_its_yes_no_longer_than_a_body_may_take() {
+    // a pipe that holds less than what goes along, of which nothing is read
+    let (ours, theirs) = duplex(16);
+    let good = ["250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+    let relay = tokio::spawn(async move {
+        let mut pipe = greet(theirs, &good, Duration::ZERO).await;
+        let mut body = String::new();
+        while !body.ends_with("\r\n.\r\n") {
+            pipe.read_line(&mut body).await.unwrap();
+        }
+        pipe.write_all(b"250 ok\r\n").await.unwrap();
+        pipe
+    });
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    let (envelope, wire) = message();
+    connection.envelope(&envelope).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let transmit = connection.transmit(&wire, Some(&envelope));
+    let outcome = timeout(Duration::from_hours(1), transmit).await;
+    let outcome = outcome.expect("it is written no longer");
+    assert_eq!(outcome.verdict(), Verdict::Sent);
+    assert_eq!(begun.elapsed().as_secs(), 240);
+    drop(relay.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_commands_leave_together_as_the_relay_is_trusted_with() {
+    for (pipelining, together) in [
+        (Pipelining::Full, "EHLO MAIL RCPT DATA"),
+        (Pipelining::DataAlone, "EHLO MAIL RCPT"),
+        (Pipelining::Off, "EHLO MAIL"),
+    ] {
+        let (ours, mut theirs) = duplex(4096);
+        let hello = b"220 hi\r\n250-hi\r\n250 PIPELINING\r\n";
+        theirs.write_all(hello).await.unwrap();
+        let mut connection = connector().open_over(ours, pipelining).await.unwrap();
+        // nothing of it is answered
+        let failure = connection.envelope(&message().0).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::TimedOut);
+        drop(connection);
+        let mut said = String::new();
+        theirs.read_to_string(&mut said).await.unwrap();
+        let verbs: Vec<_> = said.lines().map(|line| &line[..4]).collect();
+        assert_eq!(verbs.join(" "), together, "{pipelining:?}");
+    }
+}

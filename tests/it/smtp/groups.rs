@@ -74,3 +74,60 @@ async fn a_relay_that_keeps_taking_data_behind_a_refusal_hears_it_by_itself_from
         assert_eq!(server.counters().connections, connections);
     }
 }
+
+#[tokio::test]
+async fn what_goes_along_with_a_message_lives_on_whatever_is_said_of_the_message_itself() {
+    for (answer, lives) in [
+        ("250 2.0.0 queued", true),
+        ("451 4.3.0 later", true),
+        ("554 5.6.0 never", true),
+        ("421 4.3.2 closing", false),
+        ("354 odd", false),
+    ] {
+        let server = SmtpServer::start().await;
+        let mut connection = connect(&server).await;
+        let (first, next) = (wire("first", 100), wire("next", 100));
+        let following = envelope("bob@example.org", &next);
+        server.script().once(Step::Dot, Act::reply(answer));
+        let own = envelope("ada@example.org", &first);
+        connection.envelope(&own).await.unwrap();
+        connection.transmit(&first, Some(&following)).await;
+        assert_eq!(connection.is_attached(), lives, "{answer}");
+        assert!(!connection.is_ready(), "{answer}");
+        if lives {
+            connection.addressed().await.unwrap();
+            let sent = connection.transmit(&next, None).await;
+            assert_eq!(sent.verdict(), Verdict::Sent, "{answer}");
+            assert_eq!(
+                server.accepted().last().unwrap().recipient,
+                "bob@example.org"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sender_is_taken_with_250_alone_and_no_reader_pays_for_another_yes() {
+    for odd in ["200 odd", "251 2.1.5 odd"] {
+        let server = SmtpServer::start().await;
+        let mut connection = connect(&server).await;
+        server.script().once(Step::Mail, Act::reply(odd));
+        let verdict = send(&mut connection, "one").await;
+        assert_eq!(verdict, Verdict::NotSent, "{odd}");
+        assert!(!connection.is_ready(), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_may_give_behind_a_refusal_closes_too() {
+    for odd in ["250 odd", "150 odd", "999 odd"] {
+        let server = SmtpServer::start().await;
+        let mut connection = connect(&server).await;
+        let refusal = Act::reply("550 5.1.1 never");
+        server.script().once(Step::Rcpt, refusal);
+        server.script().once(Step::Data, Act::reply(odd));
+        let verdict = send(&mut connection, "one").await;
+        assert_eq!(verdict, Verdict::Refused, "{odd}");
+        assert!(!connection.is_ready(), "{odd}");
+    }
+}

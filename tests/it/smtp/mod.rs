@@ -22,6 +22,8 @@ mod memory;
 mod message;
 /// Faults in the opening: banner, TLS, log-in.
 mod opening;
+/// Connections that are parked, found again and tried, and what they say of their relay.
+mod parking;
 /// The pool: the cap, reuse, rest.
 mod pool;
 /// Several relays: which one a message goes to.

@@ -326,3 +326,31 @@ async fn s13_a_relay_that_asks_on_behind_the_password_hears_no_more_and_is_halte
     );
     assert!(failure.to_string().contains("asks for more"), "{failure}");
 }
+
+#[tokio::test]
+async fn within_starttls_commands_are_grouped_as_the_relay_is_trusted() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, false, "PLAIN")).await;
+    let connector = tls_connector(&server, Some(&authority), Some("right"), false);
+    for (pipelining, expected) in [
+        (Pipelining::Full, true),
+        (Pipelining::DataAlone, false),
+        (Pipelining::Off, false),
+    ] {
+        let connection = connector.open(pipelining).await.unwrap();
+        assert_eq!(connection.takes_groups(), expected, "{pipelining:?}");
+    }
+}
+
+#[tokio::test]
+async fn within_starttls_a_relay_is_waited_for_as_long_as_without_it() {
+    let authority = Authority::new();
+    let server = SmtpServer::offering(offers(&authority, false, "PLAIN")).await;
+    server.script().once(Step::Mail, Act::stall());
+    let connector = tls_connector(&server, Some(&authority), Some("right"), false);
+    let mut connection = connector.open(Pipelining::Full).await.unwrap();
+    let ended = end(&mut connection, "one", "ada@example.org", 100);
+    let ended = tokio::time::timeout(LIMIT * 10, ended).await;
+    let (_, failure) = ended.expect("its own deadline is shorter");
+    assert_eq!(failure.unwrap().cause, Cause::TimedOut);
+}

@@ -17,7 +17,7 @@ pub(super) async fn send_over(relay: &Arc<Relay>, id: &str) -> Result<Verdict, U
     Ok(lease.transmit(&wire, None).await.verdict())
 }
 
-fn rest_of(relay: &Relay, clock: &TestClock) -> Duration {
+pub(super) fn rest_of(relay: &Relay, clock: &TestClock) -> Duration {
     relay
         .health()
         .usable_from()
@@ -179,9 +179,15 @@ async fn a_relay_that_fails_rests_longer_each_time_and_one_connection_probes() {
 
 #[tokio::test]
 async fn a_relay_that_answers_for_a_recipient_after_its_rest_works() {
-    for (step, reply, verdict) in [
-        (Step::Rcpt, "550 5.1.1 unknown", Verdict::Refused),
-        (Step::Dot, "451 4.7.1 later", Verdict::Deferred),
+    let half_a_yes = Act::bytes("250 2.0.0 que").then(After::Close);
+    for (step, answer, verdict) in [
+        (
+            Step::Rcpt,
+            Act::reply("550 5.1.1 unknown"),
+            Verdict::Refused,
+        ),
+        (Step::Dot, Act::reply("451 4.7.1 later"), Verdict::Deferred),
+        (Step::Dot, half_a_yes, Verdict::Sent),
     ] {
         let server = SmtpServer::start().await;
         let clock = clock();
@@ -190,7 +196,7 @@ async fn a_relay_that_answers_for_a_recipient_after_its_rest_works() {
         server.script().once(Step::Mail, busy);
         send_over(&relay, "early").await.unwrap();
         clock.advance(rest_of(&relay, &clock));
-        server.script().once(step, Act::reply(reply));
+        server.script().once(step, answer);
         assert_eq!(send_over(&relay, "probe").await.unwrap(), verdict);
         assert_eq!(relay.health(), Health::Ok, "{step:?}");
     }
@@ -413,13 +419,17 @@ async fn five_lost_replies_among_five_hundred_messages_do_not_halt_the_relay() {
             let refusal = Act::reply("550 5.1.1 unknown");
             server.script().once(Step::Dot, refusal);
             Verdict::Refused
+        } else if number % 3 == 1 {
+            let full = Act::reply("452 4.2.2 full");
+            server.script().once(Step::Dot, full);
+            Verdict::Deferred
         } else {
             Verdict::Sent
         };
         assert_eq!(send_over(&relay, "one").await.unwrap(), expected);
     }
     assert_eq!(relay.health(), Health::Ok);
-    assert_eq!(ids(&server).len(), 500 - 164, "what was not refused");
+    assert_eq!(ids(&server).len(), 500 - 164 - 166, "what was taken");
 }
 
 #[tokio::test]

@@ -87,6 +87,12 @@ async fn each_relay_is_waited_for_half_a_minute_from_its_own_failure_on() {
     let lease = route.open(&WORLD).await.unwrap();
     assert_eq!(&**lease.relay(), "third");
     assert!(route.keeps("third", &WORLD) && !route.keeps("first", &WORLD));
+    let standings = route.standings();
+    let told: Vec<_> = standings
+        .iter()
+        .map(|standing| (standing.relay.as_str(), standing.health == Health::Ok))
+        .collect();
+    assert_eq!(told, [("first", false), ("second", false), ("third", true)]);
 }
 
 #[tokio::test]

@@ -1,0 +1,138 @@
+use paperround::smtp::relay::Health;
+
+use super::pool::{later, rest_of, send_over};
+use super::*;
+use crate::support::smtp_server::script::After;
+use crate::support::smtp_server::{Act, Step};
+
+#[tokio::test]
+async fn what_is_idle_is_closed_wherever_it_is_parked() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 3, clock());
+    let mut lent = Vec::new();
+    for _ in 0..3 {
+        lent.push(relay.open().await.unwrap());
+    }
+    drop(lent);
+    later(Duration::from_secs(20)).await;
+    // goes over the one that was parked last
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    later(Duration::from_secs(10)).await;
+    relay.close_idle().await;
+    assert_eq!(relay.open_connections(), 1);
+    assert_eq!(server.counters().connections, 3);
+}
+
+#[tokio::test]
+async fn a_good_connection_is_found_behind_those_that_are_not_used_again() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 3, clock());
+    let mut good = relay.open().await.unwrap();
+    let idle = [relay.open().await.unwrap(), relay.open().await.unwrap()];
+    later(Duration::from_secs(20)).await;
+    let wire = wire("one", 100);
+    let envelope = envelope("ada@example.org", &wire);
+    good.envelope(&envelope).await.unwrap();
+    let outcome = good.transmit(&wire, None).await;
+    assert_eq!(outcome.verdict(), Verdict::Sent);
+    drop(good);
+    drop(idle);
+    later(Duration::from_secs(10)).await;
+    assert_eq!(send_over(&relay, "two").await.unwrap(), Verdict::Sent);
+    assert_eq!(server.counters().connections, 3);
+}
+
+#[tokio::test]
+async fn three_messages_in_a_row_without_an_answer_let_the_relay_rest() {
+    let server = SmtpServer::start().await;
+    let deadlines = Deadlines {
+        dot: Duration::from_millis(50),
+        ..Deadlines::all(Duration::from_secs(20))
+    };
+    let relay = relay_over(Connector::new(config(&server), deadlines).unwrap(), clock());
+    server.script().always(Step::Dot, Act::stall());
+    for _ in 0..3 {
+        assert_eq!(relay.health(), Health::Ok);
+        let verdict = send_over(&relay, "one").await.unwrap();
+        assert_eq!(verdict, Verdict::InDoubt);
+    }
+    assert!(matches!(relay.health(), Health::BackingOff { .. }));
+}
+
+#[tokio::test]
+async fn a_relay_may_say_that_a_connection_has_carried_enough_to_what_goes_along() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let mut lease = relay.open().await.unwrap();
+    let wire = wire("one", 100);
+    let envelope = envelope("ada@example.org", &wire);
+    lease.envelope(&envelope).await.unwrap();
+    let enough = Act::reply("452 4.5.3 Too many messages sent");
+    server.script().once(Step::Mail, enough);
+    let outcome = lease.transmit(&wire, Some(&envelope)).await;
+    assert_eq!(outcome.verdict(), Verdict::Sent);
+    assert!(lease.is_attached() && lease.addressed().await.is_err());
+    assert!(!lease.is_usable(), "it is given no more");
+    assert_eq!(relay.health(), Health::Ok);
+}
+
+#[tokio::test]
+async fn nothing_but_not_now_to_a_sender_says_that_a_connection_has_carried_enough() {
+    for (step, reply, verdict) in [
+        (Step::Rcpt, "451 4.7.1 greylisted", Verdict::Deferred),
+        (Step::Mail, "550 5.7.1 not you", Verdict::IssuePaused),
+    ] {
+        let server = SmtpServer::start().await;
+        let relay = relay_with(&server, 1, clock());
+        assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+        server.script().once(step, Act::reply(reply));
+        assert_eq!(send_over(&relay, "two").await.unwrap(), verdict);
+        assert_eq!(send_over(&relay, "three").await.unwrap(), Verdict::Sent);
+        assert_eq!(server.counters().connections, 1, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_anew_is_tried_though_whoever_tried_it_before_still_has_a_connection() {
+    for (answer, verdict) in [
+        ("250 2.0.0 ok", Verdict::Sent),
+        ("451 4.7.1 later", Verdict::Deferred),
+    ] {
+        let server = SmtpServer::start().await;
+        let clock = clock();
+        let relay = relay_with(&server, 2, clock.clone());
+        let not_now = Act::reply("451 4.3.2 not now");
+        server.script().once(Step::Mail, not_now.clone());
+        send_over(&relay, "early").await.unwrap();
+        clock.advance(rest_of(&relay, &clock));
+        let mut probe = relay.open().await.unwrap();
+        let wire = wire("one", 100);
+        let envelope = envelope("ada@example.org", &wire);
+        probe.envelope(&envelope).await.unwrap();
+        server.script().once(Step::Dot, Act::reply(answer));
+        let outcome = probe.transmit(&wire, None).await;
+        assert_eq!(outcome.verdict(), verdict);
+        assert_eq!(relay.health(), Health::Ok);
+        server.script().once(Step::Mail, not_now);
+        send_over(&relay, "again").await.unwrap();
+        clock.advance(rest_of(&relay, &clock));
+        assert!(relay.open().await.is_ok(), "{answer}");
+        drop(probe);
+    }
+}
+
+#[tokio::test]
+async fn relays_that_fail_together_do_not_come_back_together() {
+    let (server, clock) = (SmtpServer::start().await, clock());
+    let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+    server.script().always(Step::Banner, busy);
+    let mut rests = Vec::new();
+    for seed in 1..=4 {
+        let entropy = Arc::new(SeededEntropy::new(seed));
+        let relay = Relay::new(connector(&server), Reuse::default(), clock.clone(), entropy);
+        assert!(relay.open().await.is_err());
+        rests.push(rest_of(&relay, &clock));
+    }
+    rests.dedup();
+    assert!(rests.len() > 1, "{rests:?}");
+}
