@@ -82,4 +82,27 @@ mod tests {
         assert_eq!(percent_decoded("a%40b+c%25"), "a@b+c%");
         assert_eq!(percent_decoded("x&y=z"), "x&y=z");
     }
+
+    #[test]
+    fn a_tool_hears_the_password_where_nobody_else_sees_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = folder.path().join("told");
+        let url = SecretString::from("postgres://ada:p%40ss@db.example/news");
+        // the shell is the tool: `$0` is the file, the rest stands behind it
+        let script = r#"printf '%s\n' "$PGPASSWORD" "$@" > "$0""#;
+        run("sh", &url, &["-c", script], &told).unwrap();
+        let told = std::fs::read_to_string(&told).unwrap();
+        let words: Vec<_> = told.lines().collect();
+        let database = "--dbname=postgres://ada@db.example/news";
+        assert_eq!(words, ["p@ss", database, "--no-password"]);
+    }
+
+    #[test]
+    fn a_tool_that_fails_is_named_with_its_words() {
+        let url = SecretString::from("postgres://db.example/news");
+        let script = "echo no such database >&2; exit 1";
+        let failed = run("sh", &url, &["-c", script], Path::new("/nowhere"));
+        let words = failed.unwrap_err().to_string();
+        assert_eq!(words, "sh failed: no such database");
+    }
 }

@@ -174,4 +174,15 @@ mod tests {
         assert!(refused.contains(&holder), "{refused}");
         drop(lock);
     }
+
+    #[test]
+    fn the_lock_is_that_of_the_file_beside_the_database_whoever_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = File::create(folder.path().join("paperround.db.lock")).unwrap();
+        other.try_lock().unwrap();
+        let refused = WorkerLock::beside(&folder.path().join("paperround.db"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("(unknown process)"), "{refused}");
+        drop(other);
+    }
 }

@@ -233,3 +233,34 @@ async fn keep(db: &Db, mut lock: WorkerLock, stop: &CancellationToken, ended: &C
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::FutureExt as _;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_fails_is_repeated_a_second_later() {
+        let looks = Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            async { Err::<usize, _>(sqlx::Error::WorkerCrashed) }
+        };
+        let ended = timeout(Duration::from_millis(2500), repeat(look)).await;
+        assert!(ended.is_err(), "it goes on");
+        assert_eq!(looks.get(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_stood_still_does_not_make_up_for_the_looks_that_it_missed() {
+        let mut ticks = ticks(TICK);
+        ticks.tick().await;
+        advance(TICK * 10).await;
+        ticks.tick().await;
+        assert!(ticks.tick().now_or_never().is_none());
+    }
+}

@@ -251,4 +251,15 @@ mod tests {
         assert_eq!(left, all);
         assert!(queue.try_take().is_none());
     }
+
+    #[test]
+    fn a_notice_in_hand_gives_way_to_no_other() {
+        let queue = Queue::default();
+        let notices = [4, 5].map(|number| ready(number, Kind::Welcome));
+        queue.push(vec![notices[0].clone()], 1);
+        let mut taken = queue.try_take().unwrap();
+        queue.push(vec![notices[1].clone()], 2);
+        queue.notice_first(&mut taken);
+        assert_eq!((&taken.ready, taken.ticket()), (&notices[0], 1));
+    }
 }

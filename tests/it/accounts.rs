@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use paperround::accounts::idempotency::{self, Begun, Claim};
 use paperround::accounts::{Scope, tokens};
+use paperround::{read_db, worker};
 
 use crate::support::{TestApp, db_test};
+
+const KEYS: &str = "SELECT COUNT(*) FROM idempotency_keys";
 
 /// The shortest time that there is.
 const INSTANT: Duration = Duration::from_micros(1);
@@ -125,6 +128,27 @@ db_test!(
             assert_eq!(begin(app, claim(who, 1)).await, answer, "{who}");
             app.time.advance(INSTANT);
             assert_eq!(begin(app, claim(who, 1)).await, Begun::New, "{who}");
+        }
+    }
+);
+
+db_test!(
+    keys_whose_time_is_over_are_removed_though_nobody_comes_back_with_one,
+    async |app: &TestApp| {
+        let begun = app.now();
+        for who in ["ada", "bob"] {
+            begin(app, claim(who, 1)).await;
+        }
+        let finished = idempotency::finish(app, claim("ada", 1), 202, "done".to_owned()).await;
+        finished.unwrap();
+        for (kept, left) in [(Duration::from_mins(5), 1), (Duration::from_hours(24), 0)] {
+            app.time.set(begun + kept + INSTANT);
+            worker::cleanup::run(app).await.unwrap();
+            let keys: i64 = read_db!(&app.db, |conn| sqlx::query_scalar(KEYS)
+                .fetch_one(conn)
+                .await)
+            .unwrap();
+            assert_eq!(keys, left);
         }
     }
 );

@@ -282,3 +282,90 @@ fn a_tally_survives_its_row() {
     let stored = serde_json::to_string(&tally).unwrap();
     assert_eq!(serde_json::from_str::<Tally>(&stored).unwrap(), tally);
 }
+
+fn unwanted(reply: &str) -> Said {
+    Said::Refused {
+        class: Class::Content,
+        transmitted: true,
+        reply: reply.to_owned(),
+    }
+}
+
+#[test]
+fn a_message_stops_by_whichever_words_it_was_refused_in_three_times() {
+    let mut tally = Tally::default();
+    count(&mut tally, 1, "a.example", &unwanted("554 5.6.0 another"));
+    count(&mut tally, 3, "b.example", &unwanted("554 5.6.0 odd"));
+    let reply = "554 5.6.0 odd".to_owned();
+    assert_eq!(brakes(&tally), Some(Brake::Content { times: 3, reply }));
+}
+
+#[test]
+fn a_brake_says_how_many_of_how_many() {
+    let mut everybody = Tally::default();
+    for domain in ["a.example", "b.example", "c.example"] {
+        count(&mut everybody, 10, domain, &refused(Class::Relay));
+    }
+    for (tally, words) in [
+        (
+            mixed(395, 5, &Said::Lost),
+            "the relay's final reply was lost for 5 of the last 400 mails",
+        ),
+        (
+            everybody,
+            "30 recipients in a row were refused, in 3 domains",
+        ),
+        (
+            mixed(10, 3, &unwanted("554 5.6.0 odd")),
+            "the message was refused 3 times: 554 5.6.0 odd",
+        ),
+        (
+            mixed(94, 6, &refused(Class::Hard)),
+            "6 of 100 addresses do not exist (over 5 %)",
+        ),
+        (
+            mixed(89, 11, &refused(Class::Policy)),
+            "11 of 100 mails were refused by policy (over 10 %)",
+        ),
+    ] {
+        assert_eq!(brakes(&tally).unwrap().to_string(), words);
+    }
+}
+
+#[test]
+fn of_domains_each_worker_knows_some_and_together_they_know_all() {
+    let mut workers = [(); 2].map(|()| Tally::default());
+    let domains = [["a.example", "b.example"], ["a.example", "c.example"]];
+    for (worker, domains) in workers.iter_mut().zip(domains) {
+        for domain in domains {
+            count(worker, 5, domain, &refused(Class::Relay));
+            worker.alarmed.insert(domain.to_owned());
+        }
+    }
+    let together = Tally::together(&workers);
+    assert!(matches!(
+        brakes(&together),
+        Some(Brake::EveryRecipient {
+            refusals: 20,
+            domains: 3
+        })
+    ));
+    assert_eq!(together.alarmed.len(), 3);
+}
+
+#[test]
+fn a_row_of_refusals_is_broken_by_the_latest_success_whosever_it_is() {
+    let second = std::time::Duration::from_secs(1);
+    let [mut early, mut late, mut refusing] = [(); 3].map(|()| Tally::default());
+    count_at(NOW, &mut early, 1, "a.example", &Said::Accepted);
+    let no = refused(Class::Relay);
+    count_at(NOW + second, &mut refusing, 5, "a.example", &no);
+    count_at(NOW + second * 2, &mut late, 1, "a.example", &Said::Accepted);
+    let orders = [
+        [early.clone(), late.clone(), refusing.clone()],
+        [late, early, refusing],
+    ];
+    for workers in orders {
+        assert_eq!(Tally::together(&workers).run.refusals, 0);
+    }
+}

@@ -268,3 +268,18 @@ fn the_brakes_know_a_domain_however_its_readers_write_it() {
         assert_eq!(settled.answer.unwrap().domain, "example.org");
     }
 }
+
+#[test]
+fn every_reply_about_a_recipient_or_a_message_counts_as_a_try() {
+    for (phase, code) in [
+        (Phase::Rcpt, 451),
+        (Phase::Rcpt, 550),
+        (Phase::Body, 452),
+        (Phase::Body, 554),
+        (Phase::Dot, 452),
+        (Phase::Dot, 550),
+    ] {
+        let settled = settle(&digest(), phase, reply(code, "no"));
+        assert!(settled.is_counted, "{phase}: {code}");
+    }
+}

@@ -335,4 +335,29 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
+
+    #[tokio::test]
+    async fn a_line_that_another_process_is_writing_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let theirs = line::write(&entry(1));
+        let (begun, rest) = theirs.split_at(20);
+        let mut other = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .unwrap();
+        other.lock().unwrap();
+        other.write_all(begun.as_bytes()).unwrap();
+        let journal = Journal::at(path);
+        let ours = journal.clone();
+        let appending = tokio::spawn(async move { ours.append(&[entry(2)]).await });
+        // who does not wait has cut it off by then
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        other.write_all(rest.as_bytes()).unwrap();
+        drop(other);
+        appending.await.unwrap().unwrap();
+        let loaded = journal.load().await.unwrap();
+        assert_eq!((known(&loaded), loaded.damaged.len()), (2, 0));
+    }
 }

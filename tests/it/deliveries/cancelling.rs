@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use paperround::deliveries::{Reason, State, operate};
+use paperround::deliveries::{Reason, State, operate, recover};
 
 use super::Press;
 use crate::support::{TestApp, db_test};
@@ -77,5 +77,41 @@ db_test!(
             assert_eq!(end, (State::Skipped, Some(Reason::Cancelled)));
         }
         assert_eq!(press.state(goes_on.deliveries[0]).await, State::Pending);
+    }
+);
+
+db_test!(
+    what_a_worker_has_claimed_of_a_cancelled_issue_is_skipped_too,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.claim_one(&edition).await;
+        press.cancel(edition.issue).await;
+        let skipped = operate::skip_cancelled(&press.db, press.now()).await;
+        assert_eq!(skipped.unwrap(), 1);
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Skipped);
+    }
+);
+
+db_test!(
+    the_articles_of_all_mails_that_are_cancelled_or_grow_old_come_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        for is_cancelled in [true, false] {
+            let edition = press.edition(&readers, "resend").await;
+            let ended = if is_cancelled {
+                press.cancel(edition.issue).await;
+                operate::skip_cancelled(&press.db, press.now()).await
+            } else {
+                press.time.advance(Duration::from_hours(48));
+                recover::expire(&press.db, press.now()).await
+            };
+            assert_eq!(ended.unwrap(), 3);
+            for reader in &readers {
+                assert_eq!(press.given_seq(reader).await, edition.cutoff - 10);
+            }
+        }
     }
 );

@@ -2,21 +2,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::clock::Timestamp;
-use paperround::deliveries::State;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{State, operate};
 use paperround::id::DeliveryId;
 use paperround::write_db;
 
 use super::Press;
 use super::senders::leases;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
 const EXPIRES: &str = "UPDATE deliveries SET expires_at = $2 WHERE id = $1";
 const WAITS: &str = "UPDATE deliveries SET not_before = $2 WHERE id = $1";
 const FIRST_IS_DUE_WITH_THE_THIRD: &str = "UPDATE issues
      SET due_at = (SELECT third.due_at FROM issues AS third WHERE third.number = 3) WHERE number = 1";
+const CRASHED: &str = "UPDATE deliveries SET crashes = 2";
 const PREPARED: &str = "UPDATE issues SET state = 'preparing'";
 
 async fn at_most(press: &Press, limit: usize) -> Terms {
@@ -225,5 +227,63 @@ db_test!(
             };
             assert_eq!(press.state(*id).await, state);
         }
+    }
+);
+
+db_test!(
+    mails_that_may_have_killed_the_process_are_on_their_way_one_at_a_time,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(CRASHED).await;
+        let server = SmtpServer::start().await;
+        let slow = Act::reply("250 ok").delayed(Duration::from_millis(100));
+        server.script().always(Step::Dot, slow);
+        let sender = press.sender(&server).await;
+        let ((), most) = tokio::join!(sender.run_until_idle(), async {
+            let mut most = 0;
+            loop {
+                let counts = operate::counts(&press.db, edition.issue).await.unwrap();
+                most = most.max(counts.claimed + counts.transmitting);
+                if counts.sent == 2 {
+                    break most;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert_eq!(most, 1);
+    }
+);
+
+db_test!(
+    an_issue_that_waits_for_its_release_takes_no_turn,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        press.edition(&readers, "resend").await;
+        app.execute(PREPARED).await;
+        let open = claim::open_issues(&press.db, press.now()).await;
+        assert!(open.unwrap().is_empty());
+    }
+);
+
+db_test!(
+    a_notice_that_becomes_nothing_keeps_none_behind_it_from_being_claimed,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let mut notices = Vec::new();
+        for name in ["ada", "ben", "eve"] {
+            let email = format!("{name}@example.org");
+            let (_, notice) = press.sign_up(&email).await;
+            notices.push((notice, email));
+        }
+        notices.sort_unstable();
+        let (nothing, email) = notices.remove(0);
+        press.desk.skips.lock().unwrap().push(email);
+        let terms = at_most(&press, 10).await;
+        let others: Vec<_> = notices.iter().map(|(notice, _)| *notice).collect();
+        assert_eq!(claim_notices(&press, terms).await, others);
+        assert_eq!(press.state(nothing).await, State::Skipped);
     }
 );

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use futures_util::future::BoxFuture;
 use paperround::clock::Timestamp;
 use paperround::db::Tx;
-use paperround::deliveries::Claimed;
 use paperround::deliveries::mailroom::{Decision, Mail, MailError, Mailroom};
+use paperround::deliveries::{Claimed, Reason};
 use paperround::smtp::wire::Wire;
 
 const LINE: &str = "It is a long story, and it goes on like this.\r\n";
@@ -16,6 +16,8 @@ const LINE: &str = "It is a long story, and it goes on like this.\r\n";
 pub(crate) struct Desk {
     /// What notices become; as they are, when empty.
     pub(crate) decision: Mutex<Option<Decision>>,
+    /// Addresses whose notices become nothing.
+    pub(crate) skips: Mutex<Vec<String>>,
     /// Addresses whose mail cannot be made, and those at which the program fails.
     pub(crate) unmakeable: Mutex<Vec<String>>,
     pub(crate) panics: Mutex<Vec<String>>,
@@ -35,7 +37,9 @@ impl Mailroom for Desk {
             subscription_id: notice.subscription_id,
             suppression_keys: vec![b"key".to_vec()],
         };
-        let decision = self.decision.lock().unwrap().clone();
+        let skips = self.skips.lock().unwrap().contains(&notice.recipient);
+        let nothing = skips.then_some(Decision::Skip(Reason::ToldAlready));
+        let decision = nothing.or_else(|| self.decision.lock().unwrap().clone());
         Box::pin(async move { Ok(decision.unwrap_or(as_it_is)) })
     }
 

@@ -5,17 +5,21 @@ use paperround::clock::{SystemClock, TestClock};
 use paperround::config::InDoubt;
 use paperround::db::Db;
 use paperround::deliveries::claim::{self, Terms};
-use paperround::deliveries::{LeaseClock, Leases, State};
+use paperround::deliveries::{LeaseClock, Leases, State, recover};
+use paperround::id::Entropy;
 use paperround::read_db;
+use paperround::smtp::channel::Channel;
+use paperround::worker::sender::{Parts, Sender};
 use tokio::sync::{Notify, oneshot};
 
 use super::running::send;
 use super::sending::one;
 use super::{Press, leases};
-use crate::support::smtp_server::SmtpServer;
+use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{Engine, TestApp, db_test};
 
 const WORKERS: &str = "SELECT COUNT(*) FROM workers";
+const NO_WORKERS: &str = "ALTER TABLE workers RENAME TO workers_away";
 
 db_test!(
     what_leases_and_graces_last_is_as_the_settings_say,
@@ -43,6 +47,31 @@ db_test!(
             Db::Postgres(_) => LeaseClock::Server,
         };
         assert_eq!(real.clock, expected);
+    }
+);
+
+db_test!(
+    a_short_lease_of_a_transmission_has_a_fence_a_quarter_of_it_before_its_end,
+    [
+        ("delivery.transmission_lease", "8s"),
+        ("delivery.body_deadline", "2s"),
+        ("delivery.reply_deadline", "3s")
+    ],
+    async |app: &TestApp| {
+        let own = Leases::new(&app.config.delivery, &app.db, &*app.time);
+        assert_eq!(own.own_transmission_lease(), Duration::from_secs(6));
+    }
+);
+
+db_test!(
+    a_life_that_cannot_be_written_down_is_not_begun,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let worker = press.worker_beside_others().await;
+        let life = worker.id();
+        app.execute(NO_WORKERS).await;
+        worker.begin_anew().await;
+        assert_eq!(worker.id(), life);
     }
 );
 
@@ -121,8 +150,42 @@ db_test!(
     }
 );
 
+/// Fails in a way that nobody foresaw.
+struct Broken;
+
+impl Entropy for Broken {
+    fn fill(&self, _bytes: &mut [u8]) {
+        panic!("on purpose");
+    }
+}
+
+db_test!(
+    a_worker_that_fails_at_a_mail_begins_anew_so_that_the_mail_is_taken_back,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let deferred = Act::reply("451 4.7.1 later");
+        server.script().always(Step::Rcpt, deferred);
+        let worker = press.worker().await;
+        let life = worker.id();
+        let route = press.route(&[("scripted", &server, None)], press.time.clone());
+        let channel = Channel::Smtp(route);
+        let parts = Parts {
+            // the wait after a refusal asks for it
+            entropy: Arc::new(Broken),
+            ..Parts::of(app, worker.clone(), channel, press.desk.clone())
+        };
+        Sender::new(parts).run_until_idle().await;
+        assert_ne!(worker.id(), life);
+        press.time.advance(leases().worker);
+        let swept = recover::sweep(&press.db, press.now(), &leases()).await;
+        swept.unwrap();
+        let row = press.delivery(edition.deliveries[0]).await;
+        assert_eq!((row.state, row.attempt), (State::Pending, 1));
+    }
+);
+
 /// So much later by the clock that deadlines go by.
-async fn later(span: Duration) {
+pub(super) async fn later(span: Duration) {
     tokio::time::pause();
     tokio::time::advance(span).await;
     tokio::time::resume();
@@ -171,3 +234,15 @@ async fn a_relay_waits_half_a_minute_for_a_mark_and_then_gets_no_message() {
         app.finish().await;
     }
 }
+
+db_test!(
+    a_worker_whose_last_sign_of_life_is_a_lease_old_is_dead_and_begins_anew,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let worker = press.worker_beside_others().await;
+        let life = worker.id();
+        press.time.advance(leases().worker);
+        worker.beat().await.unwrap();
+        assert!(worker.is_alive() && worker.id() != life);
+    }
+);

@@ -234,3 +234,38 @@ db_test!(
         assert_eq!((tally.answers, tally.run.refusals), (2, 1));
     }
 );
+
+db_test!(
+    good_answers_to_every_issue_are_counted_at_the_next_sweep,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let (ledger, owner) = (ledger(&press), press.worker().await.id());
+        let mut issues = Vec::new();
+        for _ in 0..2 {
+            let edition = press.edition(&readers, "resend").await;
+            let terms = Terms {
+                owner,
+                now: press.now(),
+                limit: 1,
+                suspects: false,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            let ready = claimed.unwrap().remove(0);
+            ledger.mark(&ready, "x").await.unwrap();
+            let accepted = Outcome::Accepted(Reply {
+                code: 250,
+                enhanced: None,
+                lines: vec!["ok".to_owned()],
+            });
+            ledger.settle(settlement(&press, &ready, &accepted)).await;
+            issues.push(edition.issue);
+        }
+        let swept = brakes::check_all(&press.db, ledger.uncounted(), owner, press.now());
+        swept.await.unwrap();
+        for issue in issues {
+            let tally = brakes::so_far(&press.db, issue).await.unwrap();
+            assert_eq!(tally.answers, 1);
+        }
+    }
+);

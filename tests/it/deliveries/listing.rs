@@ -1,5 +1,7 @@
 use paperround::deliveries::State;
 use paperround::deliveries::list::{self, Filter};
+use paperround::deliveries::operate::{self, Counts};
+use paperround::write_db;
 
 use super::Press;
 use crate::support::{TestApp, db_test};
@@ -8,6 +10,7 @@ const IN_DOUBT_ONCE: &str = "UPDATE deliveries SET doubt = 1
      WHERE recipient IN ('reader0@example.org', 'reader1@example.org')";
 const FAILED: &str = "UPDATE deliveries SET state = 'failed', is_open = FALSE
      WHERE recipient IN ('reader2@example.org', 'reader3@example.org')";
+const BECOME: &str = "UPDATE deliveries SET state = $2, is_open = $3, doubt = $4 WHERE id = $1";
 
 db_test!(
     a_page_says_how_many_more_there_are_of_those_that_were_asked_for,
@@ -48,5 +51,63 @@ db_test!(
         let mut expected = edition.deliveries;
         expected.sort_unstable();
         assert_eq!((listed, page.more), (expected, 0));
+    }
+);
+
+db_test!(
+    the_mails_of_an_issue_are_counted_by_how_they_stand_and_whether_they_were_in_doubt,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let states = [
+            State::Pending,
+            State::Claimed,
+            State::Transmitting,
+            State::InDoubt,
+            State::Sent,
+            State::Failed,
+            State::Skipped,
+            State::Held,
+        ];
+        // one of the first, two of the second, and so on
+        let states = states.into_iter().zip(1..);
+        let states: Vec<_> = states
+            .flat_map(|(state, count)| std::iter::repeat_n(state, count))
+            .collect();
+        let readers = press.readers(states.len()).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.edition(&readers, "resend").await;
+        let mails = edition.deliveries.clone();
+        press
+            .write(move |tx| {
+                Box::pin(async move {
+                    for (id, state) in mails.into_iter().zip(states) {
+                        let doubt = i64::from(matches!(state, State::InDoubt | State::Held));
+                        write_db!(&mut *tx, |conn| sqlx::query(BECOME)
+                            .bind(id)
+                            .bind(state)
+                            .bind(state.is_open())
+                            .bind(doubt)
+                            .execute(conn)
+                            .await
+                            .map(drop))?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        let counts = operate::counts(&press.db, edition.issue).await.unwrap();
+        let expected = Counts {
+            pending: 1,
+            claimed: 2,
+            transmitting: 3,
+            in_doubt: 4,
+            sent: 5,
+            failed: 6,
+            skipped: 7,
+            held: 8,
+            doubted: 4 + 8,
+        };
+        assert_eq!(counts, expected);
+        assert_eq!((counts.open(), counts.total()), (10, 36));
     }
 );

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::mailroom::{MailError, Mailroom};
-use paperround::deliveries::{Claimed, State, operate};
+use paperround::deliveries::{Claimed, Reason, State, operate};
 use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::smtp::channel::Channel;
 use paperround::worker;
@@ -12,6 +12,7 @@ use paperround::worker::sender::{Parts, Sender};
 
 use super::Press;
 use super::sending::one;
+use crate::support::smtp_server::SmtpServer;
 use crate::support::{Engine, TestApp, db_test};
 
 const NO_VARIANTS: &str = "ALTER TABLE variants RENAME TO variants_away";
@@ -31,6 +32,44 @@ db_test!(
         assert_eq!((waits.state, waits.attempt), (State::Pending, 1));
         let wait = waits.not_before.since(press.now());
         assert_eq!(wait, Duration::from_mins(1));
+    }
+);
+
+db_test!(
+    a_mail_to_an_address_that_cannot_stand_in_an_envelope_is_held,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let reader = press.reader("\"a b\"@example.org").await;
+        let edition = press.edition(&[reader], "resend").await;
+        let server = SmtpServer::start().await;
+        press.sender(&server).await.run_until_idle().await;
+        let held = press.delivery(edition.deliveries[0]).await;
+        let end = (held.state, held.reason);
+        assert_eq!(end, (State::Held, Some(Reason::Unrenderable)));
+        assert!(server.accepted().is_empty());
+    }
+);
+
+db_test!(
+    a_claimed_notice_is_stopped_by_a_suppression_of_its_address_however_that_was_written,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let site = app.serve().await;
+        let form = [("email", "Ada@Example.org")];
+        let answer = site.post("/subscribe/world", &form).await;
+        answer.assert_status(303);
+        site.stop().await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 1,
+            suspects: false,
+        };
+        let mailroom: Arc<dyn Mailroom> = Arc::new(ServiceMailroom::new(app.app.clone()));
+        let claimed = claim::notices(&press.db, &mailroom, terms).await;
+        let keys = app.keys.suppression_keys("ada@example.org");
+        let keys: Vec<_> = keys.iter().map(|key| key.hash.to_vec()).collect();
+        assert_eq!(claimed.unwrap()[0].suppression_keys, keys);
     }
 );
 

@@ -1,15 +1,19 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::db::Tx;
 use paperround::deliveries::State;
-use paperround::deliveries::writer::Ledger;
+use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::write_db;
 use tokio_util::sync::CancellationToken;
 
+use super::fences::later;
 use super::recovery::acknowledged;
 use super::sending::one;
 use super::{Press, leases};
-use crate::support::{TestApp, db_test};
+use crate::support::smtp_server::SmtpServer;
+use crate::support::{Engine, TestApp, db_test};
 
 const NO_MARKS_SQLITE: &[&str] = &[
     "CREATE TRIGGER no_marks BEFORE UPDATE OF state ON deliveries WHEN NEW.state = 'transmitting'
@@ -98,17 +102,122 @@ db_test!(
         assert!(ledger.is_healthy());
         let settled = acknowledged(&press, &ready);
         tokio::join!(ledger.settle(settled), async {
-            let refused = async {
-                while ledger.is_healthy() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(10), refused)
-                .await
-                .expect("it is not stored");
+            until_refused(&ledger).await;
             execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
         });
         assert!(ledger.is_healthy());
         assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
     }
 );
+
+/// Waits until the ledger knows of a result that cannot be stored.
+async fn until_refused(ledger: &Ledger) {
+    let refused = async {
+        while ledger.is_healthy() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .expect("it is not stored");
+}
+
+db_test!(
+    nothing_is_marked_along_with_a_result_before_that_is_stored,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 2,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let claimed = claimed.unwrap();
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        ledger.mark(&claimed[0], "x").await.unwrap();
+        execute(&press, NO_ENDS_SQLITE, NO_ENDS_POSTGRES).await;
+        let settled = acknowledged(&press, &claimed[0]);
+        let relay: Arc<str> = "x".into();
+        let advanced = ledger.advance(Some(settled), &claimed[1], &relay);
+        let (marked, ()) = tokio::join!(advanced, async {
+            until_refused(&ledger).await;
+            let second = press.state(claimed[1].claimed.id).await;
+            assert_eq!(second, State::Claimed);
+            execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
+        });
+        assert!(matches!(marked.unwrap(), Marked::Yes { .. }));
+        assert_eq!(press.state(claimed[0].claimed.id).await, State::Sent);
+    }
+);
+
+db_test!(
+    nothing_is_claimed_while_a_result_cannot_be_stored,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let sender = press.sender(&server).await;
+        execute(&press, NO_ENDS_SQLITE, NO_ENDS_POSTGRES).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let mut waits = None;
+            // some may leave before the first one's result cannot be stored
+            for number in 0..20 {
+                let domain = format!("number{number}.example");
+                let readers = press.readers_at(&domain, 1).await;
+                let id = press.edition(&readers, "resend").await.deliveries[0];
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if press.delivery(id).await.attempt == 0 {
+                    waits = Some(id);
+                    break;
+                }
+            }
+            let id = waits.expect("one is not claimed");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(press.delivery(id).await.attempt, 0);
+            execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
+            let sent = async {
+                while press.state(id).await != State::Sent {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), sent)
+                .await
+                .expect("it is sent");
+            stop.cancel();
+        });
+    }
+);
+
+#[tokio::test]
+async fn a_result_that_could_not_be_stored_for_long_is_stored_soon_when_it_can_be() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let (press, edition, _server) = one(&app).await;
+    let ready = press.claim_one(&edition).await;
+    let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+    ledger.mark(&ready, "x").await.unwrap();
+    execute(&press, NO_ENDS_SQLITE, NO_ENDS_POSTGRES).await;
+    let settled = acknowledged(&press, &ready);
+    tokio::join!(ledger.settle(settled), async {
+        until_refused(&ledger).await;
+        for _ in 0..13 {
+            later(Duration::from_mins(1)).await;
+            // for one more try
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
+        later(Duration::from_secs(6)).await;
+        let stored = async {
+            while !ledger.is_healthy() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(15), stored)
+            .await
+            .expect("it is stored");
+    });
+    assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+    app.finish().await;
+}

@@ -4,6 +4,8 @@ mod senders;
 
 /// What operators, chunks and notices do after a reader has left.
 mod after_goodbye;
+/// What is tried or sent again, and what is left.
+mod again;
 /// What makes an issue stop by itself.
 mod brakes;
 /// Cancelled issues: what goes back, and what does not.
@@ -50,10 +52,14 @@ mod recovery;
 mod running;
 /// What replies and losses do to a row.
 mod sending;
+/// When mails came to where they stand.
+mod settled;
 /// Mails that are signed on threads of their own.
 mod signing;
 /// How relays stand, as it is written down for people.
 mod standings;
+/// Marks beside acts that have not committed yet.
+mod uncommitted;
 
 pub(crate) use press::{Edition, Press, Reader};
 pub(crate) use senders::{To, leases};

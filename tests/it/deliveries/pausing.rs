@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use paperround::deliveries::{Reason, State, brakes, operate, recover};
 use paperround::id::IssueId;
+use paperround::issues::store::issues;
 use paperround::{read_db, write_db};
 use sqlx::types::Json;
 use tokio::sync::Notify;
@@ -377,5 +378,45 @@ db_test!(
         );
         // its articles do not come again by themselves
         assert_eq!(press.given_seq(&readers[0]).await, edition.cutoff);
+    }
+);
+
+db_test!(
+    going_on_takes_no_time_from_what_has_more,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.pause(edition.issue).await;
+        press.pause_sending().await;
+        // the setting is less than when the mails were made
+        let (issue, now) = (edition.issue, press.now());
+        let sooner = now + Duration::from_hours(1);
+        let resumed = press
+            .write(move |tx| {
+                Box::pin(async move {
+                    let one = operate::resume(tx, issue, "mended", now, sooner).await?;
+                    let all = operate::resume_sending(tx, sooner).await?;
+                    Ok((one, all))
+                })
+            })
+            .await;
+        assert_eq!(resumed, (true, true));
+        press.time.advance(Duration::from_hours(47));
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 0);
+        assert_eq!(states(&press, &edition).await, [State::Pending]);
+    }
+);
+
+db_test!(
+    an_issue_that_goes_on_says_no_more_why_it_was_paused,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let id = press.edition(&[], "resend").await.issue;
+        press.pause(id).await;
+        press.resume(id).await;
+        let issue = issues::by_id(&press.db, id).await.unwrap().unwrap();
+        assert_eq!((issue.paused_at, issue.pause_reason), (None, None));
     }
 );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use paperround::clock::TestClock;
 use paperround::config::RelayTls;
-use paperround::deliveries::claim::Ready;
+use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::send::Sending;
 use paperround::deliveries::worker::Worker;
 use paperround::deliveries::writer::Ledger;
@@ -17,10 +17,11 @@ use paperround::smtp::relay_config::{EhloName, RelayConfig};
 use paperround::smtp::route::{Route, Wish};
 use paperround::worker::sender::Parts;
 use paperround::{instance, worker};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Press;
-use super::leases::claim;
+use super::leases::claim as claim_one;
 use super::senders::{To, leases};
 use super::sending::one;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
@@ -39,6 +40,40 @@ db_test!(
         let stop = CancellationToken::new();
         tokio::join!(sender.run(stop.clone()), async {
             let given_up = async {
+                while press.state(id).await == State::Pending {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(SOON, given_up)
+                .await
+                .expect("it is given up");
+            stop.cancel();
+        });
+        let delivery = press.delivery(id).await;
+        let end = (delivery.state, delivery.reason);
+        assert_eq!(end, (State::Failed, Some(Reason::Expired)));
+    }
+);
+
+db_test!(
+    a_mail_whose_time_is_over_long_after_the_start_is_given_up_too,
+    async |app: &TestApp| {
+        let (press, edition, server) = one(app).await;
+        let id = edition.deliveries[0];
+        let later = Act::reply("451 4.7.1 later");
+        server.script().always(Step::Rcpt, later);
+        let to = To {
+            sweep: Duration::from_millis(5),
+            ..To::port(server.port())
+        };
+        let sender = press.sender_to(to).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let given_up = async {
+                while press.delivery(id).await.tries == 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                press.time.advance(Duration::from_hours(48));
                 while press.state(id).await == State::Pending {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -120,6 +155,19 @@ pub(super) async fn send(
     clock: Arc<TestClock>,
     next: impl FnMut() -> Option<Ready>,
 ) {
+    let never = CancellationToken::new();
+    send_until(press, server, worker, ready, (clock, never), next).await;
+}
+
+/// The same, until nothing is awaited any more.
+async fn send_until(
+    press: &Press,
+    server: &SmtpServer,
+    worker: Worker,
+    ready: Ready,
+    (clock, give_up): (Arc<TestClock>, CancellationToken),
+    next: impl FnMut() -> Option<Ready>,
+) {
     let route = press.route(&[("scripted", server, None)], press.time.clone());
     let channel = Channel::Smtp(route);
     let wish = Wish {
@@ -135,7 +183,7 @@ pub(super) async fn send(
         entropy: press.entropy.clone(),
         leases: leases(),
         channel,
-        give_up: CancellationToken::new(),
+        give_up,
     };
     let left = sending.send(&mut line, ready, next).await;
     assert!(left.is_none());
@@ -146,7 +194,7 @@ db_test!(
     async |app: &TestApp| {
         let (press, edition, server) = one(app).await;
         let worker = press.worker().await;
-        let ready = claim(&press, &edition, &worker).await;
+        let ready = claim_one(&press, &edition, &worker).await;
         worker.begin_anew().await;
         let envelopes = Arc::new(AtomicUsize::new(0));
         let counted = envelopes.clone();
@@ -162,11 +210,48 @@ db_test!(
 );
 
 db_test!(
+    what_became_of_a_message_is_recorded_though_the_next_envelope_is_awaited_no_longer,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let (give_up, stalled) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let asked = stalled.clone();
+        let stalls = Act::stall().calling(move || asked.notify_one());
+        server.script().once(Step::Rcpt, Act::reply("250 2.1.5 ok"));
+        server.script().once(Step::Rcpt, stalls);
+        let worker = press.worker().await;
+        let terms = Terms {
+            owner: worker.id(),
+            now: press.now(),
+            limit: 2,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let mut claimed = claimed.unwrap();
+        let (first, second) = (claimed.remove(0), claimed[0].claimed.id);
+        let id = first.claimed.id;
+        let until = (press.time.clone(), give_up.clone());
+        let next = || claimed.pop();
+        let sending = send_until(&press, &server, worker, first, until, next);
+        tokio::join!(sending, async {
+            stalled.notified().await;
+            // the message before was answered, and that is not recorded by itself yet
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            give_up.cancel();
+        });
+        assert_ne!(press.state(id).await, State::Transmitting);
+        assert_eq!(press.state(second).await, State::Pending);
+    }
+);
+
+db_test!(
     a_message_whose_lease_is_over_before_it_begins_is_not_written_though_its_worker_lives,
     async |app: &TestApp| {
         let (press, edition, server) = one(app).await;
         let worker = press.worker().await;
-        let ready = claim(&press, &edition, &worker).await;
+        let ready = claim_one(&press, &edition, &worker).await;
         // the line gets to it only now
         let late = press.now() + leases().own_transmission_lease();
         let clock = Arc::new(TestClock::at(late));

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use paperround::deliveries::relays::{self, RelayState};
+use paperround::clock::Timestamp;
+use paperround::deliveries::relays::{self, RelayRow, RelayState};
 use paperround::smtp::health::Health;
 use paperround::smtp::route::Standing;
 
@@ -58,3 +59,52 @@ db_test!(
         );
     }
 );
+
+db_test!(
+    a_relay_that_works_again_has_no_next_try,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let mut known = Vec::new();
+        let rests = Health::BackingOff {
+            until: press.now() + Duration::from_mins(1),
+            reason: "421 busy".to_owned(),
+        };
+        for health in [rests, Health::Ok] {
+            let relay = "own".to_owned();
+            let standings = [Standing { relay, health }];
+            let noted = relays::note(&press.db, &standings, &mut known, press.now()).await;
+            noted.unwrap();
+        }
+        let rows = relays::standing(&press.db, &["own".to_owned()]).await;
+        let row = rows.unwrap().remove(0);
+        assert_eq!((row.state, row.until), (RelayState::Ok, None));
+    }
+);
+
+#[test]
+fn what_is_wrong_with_a_relay_is_said_in_a_sentence() {
+    let at = Timestamp::UNIX_EPOCH;
+    let rests = format!("Relay own rests until {at}: 421 busy");
+    let halted = format!("Relay own is halted until {at}: 535 no");
+    let unknown = "Relay own rests: no reason is known".to_owned();
+    for (state, until, reason, trouble) in [
+        (RelayState::Ok, None, None, None),
+        (
+            RelayState::BackingOff,
+            Some(at),
+            Some("421 busy"),
+            Some(rests),
+        ),
+        (RelayState::Halted, Some(at), Some("535 no"), Some(halted)),
+        (RelayState::BackingOff, None, None, Some(unknown)),
+    ] {
+        let row = RelayRow {
+            name: "own".to_owned(),
+            state,
+            until,
+            reason: reason.map(str::to_owned),
+            changed_at: at,
+        };
+        assert_eq!(row.trouble(), trouble);
+    }
+}

@@ -74,7 +74,8 @@ async fn restored_by_command(engine: Engine) {
     let aside = aside
         .iter()
         .find(|name| name.starts_with("before-restore-"));
-    let aside = files_in(&scene.app.folder().join(aside.unwrap()));
+    let kept = scene.app.folder().join(aside.unwrap());
+    let aside = files_in(&kept);
     if engine == Engine::Sqlite {
         assert!(told.err.contains("1 unsubscribes"), "{told:?}");
         assert!(aside.contains(&DATABASE.to_owned()), "{aside:?}");
@@ -84,6 +85,13 @@ async fn restored_by_command(engine: Engine) {
         );
     } else {
         assert!(aside.contains(&"database.dump".to_owned()), "{aside:?}");
+        let dump = std::process::Command::new("pg_restore")
+            .args(["--data-only", "--file=-"])
+            .arg(kept.join("database.dump"))
+            .output()
+            .unwrap();
+        let rows = String::from_utf8_lossy(&dump.stdout);
+        assert!(rows.contains("one_click"), "what was there before");
     }
     program.run(&["resume", "--yes"]).expect(0);
     scene.work().await;
@@ -339,6 +347,53 @@ async fn keys_that_do_not_cover_the_backups_stand_aside_and_so_does_the_journal(
 }
 
 const JOURNAL: &str = "suppressions.journal";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_database_is_gone_is_not_played_into_the_one_that_is_restored() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.tar");
+    let made = paperround::backup::make(&scene.app, &backup).await.unwrap();
+    let program = scene.program();
+    let stopped = scene.app.stop().await;
+    let here = |file: &str| stopped.folder().join(file);
+    let log = ["paperround.db-shm", "paperround.db-wal"];
+    fs::remove_file(here(DATABASE)).unwrap();
+    for file in log {
+        fs::write(here(file), file).unwrap();
+    }
+    let told = program
+        .run(&["restore", backup.to_str().unwrap(), "--yes"])
+        .expect(0);
+    let why = format!(
+        "Sending is paused because the backup of {} was restored",
+        made.manifest.created_at
+    );
+    assert!(told.err.contains(&why), "{told:?}");
+    let names = files_in(stopped.folder());
+    let aside = names
+        .iter()
+        .find(|name| name.starts_with("before-restore-"));
+    let aside = here(aside.unwrap());
+    for file in log {
+        let kept = fs::read_to_string(aside.join(file)).unwrap();
+        assert_eq!(kept, file);
+    }
+    let permissions = fs::metadata(&aside).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o777, 0o700, "its owner's alone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_unpacked_by_hand_is_its_owners_alone() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = paperround::backup::make(&scene.app, folder.path()).await;
+    let file = fs::File::open(made.unwrap().path).unwrap();
+    for entry in tar::Archive::new(file).entries().unwrap() {
+        assert_eq!(entry.unwrap().header().mode().unwrap(), 0o600);
+    }
+    scene.app.finish().await;
+}
 
 /// As a later release leaves a database.
 async fn mark_as_newer(app: &TestApp) {

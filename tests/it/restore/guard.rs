@@ -1,12 +1,14 @@
 use std::fs;
 use std::path::Path;
 
+use paperround::deliveries::operate;
 use paperround::id::SeededEntropy;
 use paperround::token::KeyRing;
 use paperround::{backup, instance};
 
 use super::{DATABASE, Scene};
-use crate::support::Engine;
+use crate::deliveries::Press;
+use crate::support::{Engine, TestApp, db_test};
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
@@ -216,6 +218,49 @@ async fn an_instance_without_readers_is_not_paused() {
     scene.work().await;
     assert!(!scene.is_paused().await);
 }
+
+const NO_MARKS: &str =
+    "CREATE TRIGGER no_marks BEFORE INSERT ON settings BEGIN SELECT RAISE(ABORT, 'no'); END";
+const MARKS: &str = "DROP TRIGGER no_marks";
+
+/// What a crash at the very first start leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_a_database_is_marked_for_the_first_time_its_file_is_there() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.app.execute(NO_MARKS).await;
+    assert!(instance::begin(&scene.app).await.is_err());
+    let path = scene.app.folder().join("epoch");
+    let first = fs::read(&path).unwrap();
+    scene.app.execute(MARKS).await;
+    instance::begin(&scene.app).await.unwrap();
+    // the database was marked, and the file was not written any more
+    fs::write(&path, first).unwrap();
+    instance::begin(&scene.app).await.unwrap();
+    assert!(!scene.is_paused().await);
+}
+
+const RELEASED: &str = "UPDATE issues SET released_at = due_at";
+const OTHER_KEYS: &str = "UPDATE settings
+     SET value = '{\"id\": \"00000000-0000-4000-8000-000000000001\", \"epoch\": 0, \"base_url\": \"\"}'
+     WHERE key = 'instance'";
+
+db_test!(
+    a_database_without_readers_is_somebodys_copy_where_it_has_released_an_issue,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        press.edition(&[], "resend").await;
+        for is_released in [false, true] {
+            if is_released {
+                app.execute(RELEASED).await;
+            }
+            instance::begin(app).await.unwrap();
+            app.execute(OTHER_KEYS).await;
+            instance::begin(app).await.unwrap();
+            let is_paused = operate::sending_is_paused(&app.db).await.unwrap();
+            assert_eq!(is_paused, is_released);
+        }
+    }
+);
 
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,8 @@ use crate::support::{Engine, Program, Stopped, TestApp};
 
 /// One file with everything: made beside a running service, refused when damaged, put in place without a mail.
 mod archive;
+/// A database in which SQLite itself finds faults.
+mod damaged;
 /// The epoch: which database is not the one that was here last.
 mod guard;
 /// The suppression journal: what a restored database must not forget.

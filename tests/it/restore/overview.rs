@@ -91,3 +91,15 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    a_restored_database_says_how_many_slots_are_due_or_were_missed,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        restored(&press, "it is older than its file", 0).await;
+        for (days, slots) in [(0, 0), (1, 1), (1, 2)] {
+            press.time.advance(Duration::from_hours(24 * days));
+            assert_eq!(overview(app).await.slots, slots);
+        }
+    }
+);

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use paperround::deliveries::decide::{self, HeldDecision};
+use paperround::deliveries::{Reason, State, finish, recover};
+
+use super::Press;
+use super::operate::retry;
+use crate::support::{TestApp, db_test};
+
+const SENT: &str = "UPDATE deliveries SET state = 'sent', is_open = FALSE";
+
+/// How long a mail has.
+const TWO_DAYS: Duration = Duration::from_hours(48);
+
+db_test!(
+    a_mail_that_is_tried_again_says_no_more_why_it_failed,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.time.advance(TWO_DAYS);
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 1);
+        let id = edition.deliveries[0];
+        let failed = press.delivery(id).await;
+        assert_eq!(failed.reason, Some(Reason::Expired));
+        assert_eq!(retry(&press, edition.issue).await.unwrap(), 1);
+        let waits = press.delivery(id).await;
+        assert_eq!((waits.state, waits.reason), (State::Pending, None));
+    }
+);
+
+db_test!(
+    a_mail_whose_articles_came_meanwhile_keeps_none_behind_it_from_being_tried_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.time.advance(TWO_DAYS);
+        let expired = recover::expire(&press.db, press.now()).await;
+        assert_eq!(expired.unwrap(), 3);
+        let mails = &edition.deliveries;
+        let front = (0..mails.len()).min_by_key(|at| mails[*at]).unwrap();
+        press.edition(&readers[front..=front], "resend").await;
+        assert_eq!(retry(&press, edition.issue).await.unwrap(), 2);
+        assert_eq!(press.state(mails[front]).await, State::Failed);
+    }
+);
+
+db_test!(
+    a_finished_issue_of_which_nothing_is_held_stays_finished_whatever_is_decided_of_all,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let issue = press.edition(&readers, "resend").await.issue;
+        app.execute(SENT).await;
+        let (db, now) = (&press.db, press.now());
+        let finished = finish::finish_issues(db, now).await;
+        assert_eq!(finished.unwrap(), [issue]);
+        let again = HeldDecision::SendAgain;
+        let decided = decide::decide_all(db, issue, again, now, now + TWO_DAYS).await;
+        assert_eq!(decided.unwrap(), 0);
+        assert_eq!(press.issue_state(issue).await, "finished");
+    }
+);
