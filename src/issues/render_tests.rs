@@ -275,3 +275,35 @@ fn an_article_has_the_date_of_its_newsletters_zone() {
         assert!(html.contains("8 July"), "{max_cards} cards: {html}");
     }
 }
+
+#[test]
+fn a_summary_has_its_whole_length_where_there_is_room() {
+    let html = render(&articles(1, "a"), 1).rendered.html;
+    // as many words as 280 characters hold
+    let summary = format!("{}…", ["aaaaaaa"; 34].join(" "));
+    assert!(html.contains(&summary), "{html}");
+}
+
+#[test]
+fn a_mail_has_what_belongs_to_its_articles_and_to_its_sender() {
+    let of = articles(3, "a");
+    let html = render(&of, 2).rendered.html;
+    let alt = format!("alt=\"{}\"", "a".repeat(40));
+    // a leading picture, a small one, and a headline without one; two cards have an author
+    for (part, times) in [
+        ("https://world.example/images/0.jpg", 1),
+        ("https://world.example/images/1.jpg", 1),
+        ("https://world.example/images/2.jpg", 0),
+        ("height=\"357\"", 1),
+        ("height=\"90\"", 1),
+        (alt.as_str(), 2),
+        ("Aroha Ngata", 2),
+        ("Europe", 3),
+    ] {
+        assert_eq!(html.matches(part).count(), times, "{part} in {html}");
+    }
+    let text = render(&of, 2).rendered.text;
+    for line in ["World News", "1 Main Street", "Springfield"] {
+        assert!(html.contains(line) && text.contains(line), "{line}: {text}");
+    }
+}

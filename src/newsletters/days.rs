@@ -143,4 +143,18 @@ mod tests {
         assert_eq!(of("1,15", 2027, 2), [1, 15]);
         assert_eq!(of("mon", 2027, 3), [1, 8, 15, 22, 29]);
     }
+
+    #[test]
+    fn each_day_of_the_week_is_due_on_its_day() {
+        // 1 March 2027 is a Monday
+        let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        for (name, day) in names.into_iter().zip(1..) {
+            let days: Days = name.parse().unwrap();
+            let due: Vec<i8> = (1..=7)
+                .filter(|day| days.contains(date(2027, 3, *day)))
+                .collect();
+            assert_eq!(due, [day], "{name}");
+            assert_eq!(days.to_string(), name);
+        }
+    }
 }

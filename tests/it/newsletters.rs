@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use paperround::feeds::publish::{self, PostedArticle};
+use paperround::feeds::release;
 use paperround::newsletters::add::{self, AddError, NewNewsletter, NewSchedule};
 use paperround::newsletters::{Cadence, Calendar, Missed, Mode, Newsletter, store};
 use sqlx::types::Json;
@@ -280,11 +282,103 @@ db_test!(
                 },
                 "reply-to: ",
             ),
+            (
+                Newsletter {
+                    from_name: " ".to_owned(),
+                    ..made.clone()
+                },
+                "the sender's name ",
+            ),
+            (
+                Newsletter {
+                    from_address: "grüße@example.org".to_owned(),
+                    ..made.clone()
+                },
+                "from-address: ",
+            ),
         ] {
             let refused = add::edit(app, wrong).await.expect_err(field);
             assert!(refused.to_string().starts_with(field), "{refused}");
         }
         let found = store::by_id(&app.db, made.id).await.unwrap().unwrap();
         assert_eq!(format!("{found:?}"), format!("{made:?}"));
+    }
+);
+
+db_test!(
+    a_newsletter_has_the_zone_and_rhythm_of_its_first_schedule,
+    async |app: &TestApp| {
+        let new = NewNewsletter {
+            description: " What matters. ".to_owned(),
+            schedule: NewSchedule::usual(
+                Cadence::Weekly,
+                "07:00".parse().unwrap(),
+                "Asia/Tokyo".parse().unwrap(),
+            ),
+            ..new("world")
+        };
+        let made = add::newsletter(app, new).await.unwrap();
+        let found = store::by_id(&app.db, made.id).await.unwrap().unwrap();
+        assert_eq!(found.timezone, "Asia/Tokyo");
+        assert_eq!(found.default_cadence, Cadence::Weekly);
+        assert_eq!(found.description, "What matters.");
+    }
+);
+
+db_test!(
+    a_newsletters_addresses_stand_as_they_are_written_on_the_wire,
+    async |app: &TestApp| {
+        let new = NewNewsletter {
+            from_address: "News@bücher.de".to_owned(),
+            reply_to: Some("office@bücher.de".to_owned()),
+            ..new("world")
+        };
+        let made = add::newsletter(app, new).await.unwrap();
+        let found = store::by_id(&app.db, made.id).await.unwrap().unwrap();
+        assert_eq!(found.from_address, "News@xn--bcher-kva.de");
+        assert_eq!(found.reply_to.as_deref(), Some("office@xn--bcher-kva.de"));
+    }
+);
+
+db_test!(a_topic_is_stored_as_it_was_made, async |app: &TestApp| {
+    let made = add::newsletter(app, new("world")).await.unwrap();
+    let (slug, name) = ("asia".parse().unwrap(), " Asia & Pacific ".to_owned());
+    let added = add::topic(app, made.id, slug, name, Some(Cadence::Weekly)).await;
+    let added = added.unwrap();
+    assert_eq!(added.name, "Asia & Pacific");
+    assert_eq!((added.position, added.default_on), (1, false));
+    assert_eq!(added.max_cadence, Some(Cadence::Weekly));
+    let topics = store::topics(&app.db, made.id).await.unwrap();
+    assert_eq!(topics[1], added);
+    assert!(topics[0].default_on, "a form offers everything first");
+    let slug = "europe".parse().unwrap();
+    let refused = add::topic(app, made.id, slug, " ".to_owned(), None).await;
+    assert!(matches!(refused, Err(AddError::Text(_))), "{refused:?}");
+});
+
+db_test!(
+    schedules_and_articles_of_one_newsletter_are_not_those_of_another,
+    async |app: &TestApp| {
+        let world = add::newsletter(app, new("world")).await.unwrap().id;
+        let asia = add::newsletter(app, new("asia")).await.unwrap().id;
+        let article = PostedArticle {
+            external_id: "a".to_owned(),
+            url: "https://example.org/a".to_owned(),
+            title: "A title".to_owned(),
+            ..PostedArticle::default()
+        };
+        publish::publish(app, world, vec![article]).await.unwrap();
+        release::release_due(&app.db, app.now()).await.unwrap();
+        for (id, expected) in [(world, 1), (asia, 0)] {
+            let schedules = store::schedules(&app.db, id).await.unwrap();
+            let whose: Vec<_> = schedules.iter().map(|it| it.newsletter_id).collect();
+            assert_eq!(whose, [id]);
+            // who subscribes now gets what comes after it
+            let newest = app
+                .db
+                .write(move |tx| Box::pin(async move { store::newest_seq(tx, id).await }))
+                .await;
+            assert_eq!(newest.unwrap(), expected);
+        }
     }
 );

@@ -7,7 +7,7 @@ use paperround::feeds::publish::{self, PostedArticle};
 use paperround::feeds::release;
 use paperround::id::IssueId;
 use paperround::newsletters::add::{self, NewNewsletter, NewSchedule};
-use paperround::newsletters::slots::{self, Outcome};
+use paperround::newsletters::slots::{self, DueIssue, Outcome};
 use paperround::newsletters::{Cadence, Cadences, Newsletter};
 use paperround::write_db;
 use sqlx::types::Json;
@@ -272,6 +272,71 @@ db_test!(
         for newsletter in &newsletters {
             let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
             assert_eq!(recent.len(), 1, "each has its own slot");
+        }
+    }
+);
+
+const TWO_AT_LEAST: &str = "UPDATE schedules SET min_articles = 2";
+const FINISHED_DAILY: &str = "UPDATE issues SET state = 'finished', cadences = '[\"daily\"]'";
+
+/// What becomes of the newsletter's slots of the next day.
+async fn outcomes(app: &TestApp, newsletter: &Newsletter) -> Vec<Outcome> {
+    let now = app.now() + Duration::from_hours(24);
+    let mut due = slots::find(&app.db, now).await.unwrap().due;
+    due.retain(|due| due.newsletter_id == newsletter.id);
+    let due = due.remove(0);
+    let weighed = app
+        .db
+        .write(move |tx| Box::pin(async move { slots::weigh(tx, &due).await }))
+        .await;
+    weighed.unwrap().outcomes
+}
+
+db_test!(
+    articles_and_issues_of_another_newsletter_have_no_part_in_a_minimum,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        let other = newsletter_named(app, "asia").await;
+        app.execute(TWO_AT_LEAST).await;
+        for name in ["a", "b"] {
+            article(app, &other, name).await;
+        }
+        article(app, &newsletter, "c").await;
+        let outcome = outcomes(app, &newsletter).await;
+        assert_eq!(outcome, [Outcome::BelowMinimum]);
+        failed_issue(app, &other).await;
+        app.execute(FINISHED_DAILY).await;
+        article(app, &newsletter, "d").await;
+        assert_eq!(outcomes(app, &newsletter).await, [Outcome::Issue]);
+    }
+);
+
+db_test!(
+    who_finds_one_of_several_slots_settled_was_not_the_first,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        let (time, zone) = ("07:00".parse().unwrap(), "Europe/Berlin".parse().unwrap());
+        let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
+        add::schedule(app, newsletter.id, weekly).await.unwrap();
+        // Monday
+        let now = app.now() + Duration::from_hours(24 * 6);
+        let both = slots::find(&app.db, now).await.unwrap().due.remove(0);
+        assert_eq!(both.slots.len(), 2);
+        let second = DueIssue {
+            slots: both.slots[1..].to_vec(),
+            ..both.clone()
+        };
+        for (due, expected) in [(second, true), (both, false)] {
+            let settled = app
+                .db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let weighed = slots::weigh(tx, &due).await?;
+                        slots::settle(tx, &due, &weighed, None, now).await
+                    })
+                })
+                .await;
+            assert_eq!(settled.unwrap(), expected);
         }
     }
 );

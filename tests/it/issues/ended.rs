@@ -125,3 +125,87 @@ db_test!(
         assert_eq!(rows, [(Some("superseded".to_owned()), Some(app.now()))]);
     }
 );
+
+db_test!(
+    an_issue_that_came_to_nothing_says_when,
+    async |app: &TestApp| {
+        let mut newsletter = newsletter(app, 12).await;
+        let asia = [(topic(app, &newsletter, "asia").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &asia, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let skipped = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let ended = (skipped.state, skipped.finished_at);
+        assert_eq!(ended, (IssueState::Skipped, Some(app.now())));
+
+        newsletter.postal_address = None;
+        let newsletter = add::edit(app, newsletter).await.unwrap();
+        publish(app, &newsletter, vec![posted(2, &["asia"])]).await;
+        let mut new = new_issue(&newsletter, DAILY, app.now());
+        new.kind = IssueKind::Scheduled;
+        let failed = send(app, new).await;
+        let ended = (failed.state, failed.finished_at);
+        assert_eq!(ended, (IssueState::Failed, Some(app.now())));
+    }
+);
+
+db_test!(
+    an_issue_that_fails_holds_up_no_other,
+    async |app: &TestApp| {
+        let mut newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        newsletter.postal_address = None;
+        let newsletter = add::edit(app, newsletter).await.unwrap();
+        // it has its turn first
+        let due_at = app.now() - Duration::from_hours(1);
+        let mut new = new_issue(&newsletter, DAILY, due_at);
+        new.kind = IssueKind::Scheduled;
+        let Ok(Created::Issue(failing)) = create(app, new).await else {
+            panic!("there is something to send");
+        };
+        let asia = app.newsletter("asia").await;
+        let daily = [(topic(app, &asia, "all").await, Cadence::Daily)];
+        reader(app, &asia, "eve@example.org", &daily, None).await;
+        publish(app, &asia, vec![posted(2, &[])]).await;
+        let sent = send(app, new_issue(&asia, DAILY, app.now())).await;
+        assert_eq!(issue(app, failing).await.state, IssueState::Failed);
+        assert_eq!(sent.state, IssueState::Sending);
+    }
+);
+
+db_test!(
+    what_is_being_sent_or_over_waits_for_no_release,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let allow = || paperround::issues::release::allow(app, sent.id);
+        assert!(!allow().await.unwrap(), "it is being sent");
+        cancel(app, sent.id).await;
+        assert!(!allow().await.unwrap(), "it is cancelled");
+    }
+);
+
+db_test!(
+    an_issue_with_the_articles_of_a_cancelled_one_has_mails_of_its_own,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        cancel(app, first.id).await;
+        let skipped = operate::skip_cancelled(&app.db, app.now()).await;
+        assert_eq!(skipped.unwrap(), 1);
+        let again = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        for id in [first.id, again.id] {
+            let variants = store::prepared::variants(&app.db, id).await.unwrap();
+            let recipients: Vec<i64> = variants.iter().map(|it| it.recipients).collect();
+            assert_eq!(recipients, [1]);
+        }
+        assert_eq!(again.subject.as_deref(), Some("Article 1"));
+    }
+);

@@ -33,12 +33,16 @@ mod contents;
 mod ended;
 /// Every article, every reader, many issues: each once.
 mod ledger;
+/// What changes between a look and its write.
+mod meanwhile;
 /// Slots, chunks, crashes, drafts, refusals, the dry run.
 mod preparing;
 /// What a dry run says.
 mod previewing;
 /// What an operator lets wait again, and what came meanwhile.
 mod retrying;
+/// More than one of a kind: older issues, pages, statements, rhythms.
+mod several;
 /// What an issue takes over from older ones.
 mod superseding;
 /// For whom an issue is made, and what it has for them.

@@ -428,3 +428,16 @@ db_test!(
         assert_eq!((sent.state, sent.number), (IssueState::Sending, 1));
     }
 );
+
+db_test!(
+    an_issue_that_is_released_wakes_who_sends,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let called = timeout(Duration::ZERO, app.queued.notified()).await;
+        assert!(called.is_ok(), "they would look a second later");
+    }
+);

@@ -1,5 +1,7 @@
 //! What a dry run says.
 
+use paperround::issues::Decision;
+
 use super::*;
 use crate::support::db_test;
 
@@ -44,5 +46,27 @@ db_test!(
         let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
         let counts = (shown.recipients, shown.nothing_for, shown.paused);
         assert_eq!((counts, shown.waiting), ((1, 1, 2), 0));
+    }
+);
+
+db_test!(
+    a_preview_has_as_many_cards_as_the_issue_then_has,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[]), posted(2, &[])]).await;
+        let mut new = new_issue(&newsletter, DAILY, app.now());
+        new.max_cards = 1;
+        let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
+        let sent = send(app, new).await;
+        let held = store::articles::of_issue(&app.db, sent.id).await.unwrap();
+        for articles in [&shown.articles, &held] {
+            let decisions: Vec<_> = articles.iter().map(|it| it.decision).collect();
+            assert_eq!(decisions, [Decision::Card, Decision::Headline]);
+        }
+        let variants = store::prepared::variants(&app.db, sent.id).await.unwrap();
+        let bytes = usize::try_from(variants[0].bytes).unwrap();
+        assert_eq!(shown.variants[0].bytes, bytes);
     }
 );

@@ -202,3 +202,21 @@ db_test!(
         assert_eq!(retry(app, weekly, async {}).await.unwrap(), 1);
     }
 );
+
+db_test!(
+    a_mail_that_is_sent_again_counts_for_all_interests_that_it_moves,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let both = [(asia, Cadence::Daily), (europe, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
+        let articles = vec![posted(1, &["asia"]), posted(2, &["europe"])];
+        publish(app, &newsletter, articles).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        grow_old(app).await;
+        assert_eq!(given(app, ada).await, [0, 0]);
+        assert_eq!(retry(app, daily.id, async {}).await.unwrap(), 1);
+        assert_eq!(given(app, ada).await, [2, 2]);
+    }
+);

@@ -359,3 +359,19 @@ db_test!(
         assert_eq!((sent.candidates, sent.queued, sent.excluded), (1, 1, 0));
     }
 );
+
+db_test!(
+    articles_of_another_newsletter_make_no_issue,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, sent.id).await;
+        let asia = app.newsletter("asia").await;
+        publish(app, &asia, (1..=3).map(|n| posted(n, &[])).collect()).await;
+        let made = create(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(made.unwrap(), Created::NothingNew);
+    }
+);
