@@ -372,4 +372,23 @@ mod tests {
             FileError::Empty
         );
     }
+
+    #[test]
+    fn each_name_of_a_column_is_known_and_the_columns_that_are_not_used_are_named() {
+        for (email, topic) in [
+            ("email", "topic"),
+            ("E-Mail", "Topics"),
+            ("Email Address", "TOPIC"),
+        ] {
+            let text = format!(
+                "Name,{topic},Cadence,{email},State,Phone\nAda,asia,weekly,ada@example.org,active,1\n"
+            );
+            let file = parse(text.as_bytes());
+            assert_eq!(addresses(&file), ["ada@example.org"], "{email}");
+            let chosen = &file.rows[0].selection;
+            assert_eq!(chosen.topics.len(), 1, "{topic}");
+            assert_eq!(chosen.cadence, Some(Cadence::Weekly));
+            assert_eq!(file.ignored, ["name", "phone"]);
+        }
+    }
 }

@@ -289,4 +289,15 @@ mod tests {
         let signed = added.mac(Purpose::Bounce.label(), &[b"x"]);
         assert_eq!(code(&ring), signed);
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_nobody_may_change_is_its_owners_alone_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let made = KeyRing::load_or_create(&path, &SeededEntropy::new(1)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(code(&KeyRing::load(&path).unwrap()), code(&made));
+    }
 }

@@ -150,4 +150,29 @@ mod tests {
         );
         check("10.0.0.1", forwarded, "proto=https", "10.0.0.1");
     }
+
+    #[test]
+    fn the_headers_of_several_proxies_are_one_list_that_nobody_can_hide_in() {
+        let found = |peer: &str, lines: &[(&'static str, &[u8])]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let trusted = [
+                "10.0.0.0/8".parse().unwrap(),
+                "2001:db8:1::/48".parse().unwrap(),
+            ];
+            client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+        };
+        let (xff, forwarded) = ("x-forwarded-for", "forwarded");
+        let own: (&'static str, &[u8]) = (xff, b"203.0.113.9");
+        let forged: (&'static str, &[u8]) = (xff, b"1.1.1.1");
+        assert_eq!(found("10.0.0.1", &[forged, own]), "203.0.113.9");
+        assert_eq!(found("2001:db8:1::5", &[own]), "203.0.113.9");
+        // what is no text is a hop, and nobody's
+        let no_text: (&'static str, &[u8]) = (xff, b"\xff");
+        assert_eq!(found("10.0.0.1", &[forged, no_text]), "10.0.0.1");
+        let other: (&'static str, &[u8]) = (forwarded, b"for=1.1.1.1");
+        assert_eq!(found("10.0.0.1", &[other, own]), "203.0.113.9");
+    }
 }

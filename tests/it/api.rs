@@ -181,6 +181,21 @@ db_test!(a_repeated_send_sends_once, async |app: &TestApp| {
 });
 
 db_test!(
+    a_key_that_was_used_for_one_newsletter_is_no_other_newsletters_answer,
+    async |app: &TestApp| {
+        let site = app.serve().await;
+        let token = token(app, &[Scope::IssuesWrite]).await;
+        for (slug, status) in [("world", 200), ("asia", 422)] {
+            app.newsletter(slug).await;
+            let address = format!("http://{}/api/v1/newsletters/{slug}/issues", site.address);
+            let answer = post(&address, Some(&token), Some("monday"), &json!({})).await;
+            assert_eq!((answer.status, answer.replayed), (status, false), "{slug}");
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
     without_a_postal_address_nothing_is_sent_and_everybody_says_why,
     async |app: &TestApp| {
         let mut newsletter = app.newsletter("world").await;

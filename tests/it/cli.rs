@@ -279,6 +279,18 @@ fn the_settings_file_is_found_in_the_working_folder_or_named() {
 }
 
 #[test]
+fn keys_are_made_where_they_are_asked_for_by_a_name_without_a_folder_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::in_folder(folder.path())
+        .with("PAPERROUND_SERVER__BASE_URL", "http://localhost:8080")
+        .with("PAPERROUND_SECRETS__FILE", "keys.toml");
+    program.run(&["migrate"]).expect(0);
+    program.run(ADD_WORLD).expect(0);
+    assert!(folder.path().join("keys.toml").exists());
+    assert!(!folder.path().join("secrets.toml").exists());
+}
+
+#[test]
 fn the_first_start_makes_the_folder_the_keys_and_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

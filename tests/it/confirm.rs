@@ -168,6 +168,64 @@ db_test!(
 );
 
 db_test!(
+    a_link_asked_for_at_the_moment_of_leaving_brings_nobody_back,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let leave = app.reader(&site, "world", ADA).await;
+        app.time.advance(Duration::from_secs(1));
+        let link = signed_up(app, &site).await;
+        site.post(&leave, &[]).await.assert_status(200);
+        site.post(&link, &[]).await.assert_status(404);
+        let rows = app.rows_of("subscription").await;
+        assert_eq!(
+            rows,
+            ["subscription ada@example.org world unsubscribed one_click"]
+        );
+        site.stop().await;
+    }
+);
+
+db_test!(
+    the_record_says_when_each_step_was_and_from_which_client,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let post = async |path: &str, agent: &str, body: &str| {
+            let headers = [
+                ("content-type", "application/x-www-form-urlencoded"),
+                ("user-agent", agent),
+            ];
+            site.send("POST", path, &headers, body).await.status
+        };
+        let form = "email=ada%40example.org";
+        assert_eq!(post("/subscribe/world", "asks", form).await, 303);
+        let asked = app.now();
+        app.time.advance(Duration::from_hours(1));
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        assert_eq!(post(&link, "confirms", "").await, 200);
+        let confirmed = app.now();
+        app.time.advance(Duration::from_hours(1));
+        let token = app.unsubscribe_token(app.subscription(ADA).await);
+        let link = format!("/unsubscribe/{token}");
+        assert_eq!(post(&link, "leaves", "").await, 200);
+        let record = explained(app).await.consent;
+        let [first, last] = record.as_slice() else {
+            panic!("two decisions: {record:?}")
+        };
+        for (event, at, agent) in [(first, confirmed, "confirms"), (last, app.now(), "leaves")] {
+            assert_eq!(event.at, at, "{agent}");
+            assert_eq!(event.user_agent.as_deref(), Some(agent));
+            assert_eq!(event.ip.as_deref(), Some("127.0.0.1"), "{agent}");
+        }
+        let requested_at = serde_json::to_value(asked).unwrap();
+        assert_eq!(first.detail["requested_at"], requested_at);
+        assert_eq!(first.detail["request"]["user_agent"], "asks");
+        site.stop().await;
+    }
+);
+
+db_test!(
     both_links_of_a_hurried_reader_work,
     async |app: &TestApp| {
         app.newsletter("world").await;

@@ -72,6 +72,32 @@ db_test!(
 );
 
 db_test!(
+    who_is_subscribed_elsewhere_is_asked_and_each_who_is_subscribed_here_is_told,
+    [("signup.client_limits", "100/1h")],
+    async |app: &TestApp| {
+        let site = app.serve().await;
+        for (slug, readers) in [("asia", &[ADA][..]), ("world", &[BOB, EVE][..])] {
+            app.newsletter(slug).await;
+            for email in readers {
+                app.reader(&site, slug, email).await;
+            }
+        }
+        app.time.advance(Duration::from_millis(1));
+        let told = async |email| {
+            let subscription = app.subscription(email).await;
+            Decision::Send(NoticeKind::ManageLink, Some(subscription))
+        };
+        let asked = Decision::Send(NoticeKind::Confirmation, None);
+        for (email, expect) in [(ADA, asked), (BOB, told(BOB).await), (EVE, told(EVE).await)] {
+            let answer = site.post("/subscribe/world", &[("email", email)]).await;
+            answer.assert_status(303);
+            assert_eq!(claim(app, email).await, expect, "{email}");
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
     nobody_is_welcomed_who_has_left_or_is_not_to_be_mailed,
     async |app: &TestApp| {
         app.newsletter("world").await;

@@ -331,3 +331,26 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    every_topic_of_every_imported_reader_is_in_force_however_many_there_are,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let topics: Vec<_> = (0..11).map(|n| format!("topic-{n}")).collect();
+        for slug in &topics {
+            topic(app, slug, None).await;
+        }
+        let topics = topics.join("|");
+        let rows: Vec<_> = (0..500)
+            .map(|n| format!("reader{n}@example.org,{topics}"))
+            .collect();
+        let rows = format!("email,topic\n{}\n", rows.join("\n"));
+        let path = file(app, "readers.csv", rows);
+        let report = Program::of(app)
+            .run(&["import", &path, "--json"])
+            .expect(0)
+            .json();
+        assert_eq!(report["added"], 500);
+        assert_eq!(app.rows_of("interest topic-").await.len(), 500 * 11);
+    }
+);

@@ -32,6 +32,8 @@ mod faults;
 mod feeds;
 /// The guarded client and the parser against a hostile site.
 mod fetch;
+/// What a form may bring, what is recorded of where it stood, and who is woken by it.
+mod forms;
 /// What every issue by hand begins with: the feeds are read once more.
 mod fresh;
 /// The accept loop and what clients may not do to it: slow, many, forged.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::app::{App, World};
+use paperround::deliveries::State;
 use paperround::feeds::publish::{PostedArticle, publish};
 use paperround::feeds::release::release_due;
 use paperround::id::SeededEntropy;
@@ -134,16 +135,40 @@ db_test!(
     async |app: &TestApp| {
         app.newsletter("world").await;
         let site = app.serve().await;
-        let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
-        answer.assert_status(303);
-        suppress(app, ADA, "hard_bounce", app.now()).await;
-        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
-        site.post(&link, &[]).await.assert_status(200);
+        for (email, reason) in [(ADA, "hard_bounce"), ("bob@example.org", "erased")] {
+            let answer = site.post("/subscribe/world", &[("email", email)]).await;
+            answer.assert_status(303);
+            suppress(app, email, reason, app.now()).await;
+            let link = format!("/confirm/{}", app.confirm_token(email).await);
+            site.post(&link, &[]).await.assert_status(200);
+            assert!(app.rows_of("suppression").await.is_empty(), "{reason}");
+        }
         assert_eq!(
             app.rows_of("subscription").await,
-            ["subscription ada@example.org world active -"]
+            [
+                "subscription ada@example.org world active -",
+                "subscription bob@example.org world active -"
+            ]
         );
-        assert!(app.rows_of("suppression").await.is_empty());
+        site.stop().await;
+    }
+);
+
+db_test!(
+    what_a_reader_was_sent_is_told_from_the_newest_on,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let leave = app.reader(&site, "world", ADA).await;
+        let first = app.now();
+        app.time.advance(Duration::from_secs(1));
+        site.post(&leave, &[]).await.assert_status(200);
+        app.reader(&site, "world", ADA).await;
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        let mails = explained.deliveries.iter();
+        let told: Vec<_> = mails.map(|mail| (mail.created_at, mail.state)).collect();
+        assert_eq!(told, [(app.now(), State::Pending), (first, State::Skipped)]);
         site.stop().await;
     }
 );

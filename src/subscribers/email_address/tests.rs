@@ -182,6 +182,94 @@ fn functions_are_refused_and_shared_mailboxes_are_not() {
 }
 
 #[test]
+fn each_mailbox_of_staff_and_machines_is_a_function() {
+    for local in [
+        "abuse",
+        "postmaster",
+        "hostmaster",
+        "webmaster",
+        "noc",
+        "security",
+        "mailer-daemon",
+        "noreply",
+        "no-reply",
+        "root",
+    ] {
+        check_refused(&format!("{local}@example.org"), AddressError::Role);
+        let rules = AddressRules {
+            allow_roles: true,
+            ..AddressRules::default()
+        };
+        assert!(EmailAddress::parse(&format!("{local}@example.org"), rules).is_ok());
+    }
+}
+
+#[test]
+fn no_character_that_nobody_sees_or_that_turns_a_line_is_in_an_address() {
+    let rules = AddressRules {
+        smtputf8: true,
+        ..AddressRules::default()
+    };
+    for c in [
+        '\u{7F}',
+        '\u{AD}',
+        '\u{34F}',
+        '\u{61C}',
+        '\u{115F}',
+        '\u{1160}',
+        '\u{17B4}',
+        '\u{17B5}',
+        '\u{180B}',
+        '\u{180F}',
+        '\u{200B}',
+        '\u{200F}',
+        '\u{2028}',
+        '\u{202E}',
+        '\u{2060}',
+        '\u{206F}',
+        '\u{3164}',
+        '\u{E000}',
+        '\u{F8FF}',
+        '\u{FE00}',
+        '\u{FE0F}',
+        '\u{FEFF}',
+        '\u{FF20}',
+        '\u{FE6B}',
+        '\u{FFA0}',
+        '\u{FFF0}',
+        '\u{FFFF}',
+        '\u{E0000}',
+        '\u{10FFFF}',
+    ] {
+        let read = EmailAddress::parse(&format!("a{c}b@example.org"), rules);
+        assert_eq!(read, Err(AddressError::ForbiddenCharacter), "{c:?}");
+    }
+}
+
+#[test]
+fn each_sign_that_common_mailboxes_have_is_taken_and_no_other() {
+    for c in ('!'..='~').filter(|c| *c != '@') {
+        let text = format!("o{c}brien@example.org");
+        if c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c) {
+            assert!(parse(&text).is_ok(), "{text}");
+        } else {
+            check_refused(&text, AddressError::LocalPartCharacter);
+        }
+    }
+}
+
+#[test]
+fn an_address_of_254_octets_is_taken_and_no_longer_one() {
+    let of = |last: usize| {
+        let (local, label) = ("a".repeat(64), "b".repeat(63));
+        format!("{local}@{label}.{label}.{}", "b".repeat(last))
+    };
+    assert_eq!(of(61).len(), 254);
+    assert!(parse(&of(61)).is_ok());
+    check_refused(&of(62), AddressError::TooLong);
+}
+
+#[test]
 fn nothing_that_is_printed_shows_the_owner() {
     let address = parse("ada.lovelace@example.org").expect("ordinary");
     for text in [

@@ -203,6 +203,41 @@ mod tests {
                 texts.find("en", text_key(error), &[]).is_some(),
                 "{error:?}"
             );
+            let own = match error {
+                AddressError::Empty => "field-email-missing".to_owned(),
+                error => error.code().replace('_', "-"),
+            };
+            assert_eq!(text_key(error), own);
         }
+    }
+
+    #[test]
+    fn what_the_page_does_not_show_is_sent_again_unless_it_is_what_is_wrong() {
+        let texts = Texts::load().unwrap();
+        let again = |body: &str| {
+            let fields = Fields::parse(None, body.as_bytes()).unwrap();
+            let faults = Choices::read(&fields, AddressRules::default(), None).faults;
+            with_faults(SignupForm::default(), &fields, &faults, &texts, "en")
+        };
+        let kept = |form: &SignupForm| -> Vec<String> {
+            let kept = form.kept.iter();
+            kept.map(|kept| format!("{}={}", kept.name, kept.value))
+                .collect()
+        };
+        let form = again(
+            "email=ada%40&newsletter=asia&topic=east&topic=west&cadence=weekly&locale=en&x=y",
+        );
+        assert_eq!(
+            (form.email.as_str(), form.newsletter.as_str()),
+            ("ada@", "asia")
+        );
+        assert_eq!(
+            kept(&form),
+            ["topic=east", "topic=west", "cadence=weekly", "locale=en"]
+        );
+        let form = again("email=ada%40&topic=east&cadence=hourly");
+        assert_eq!(kept(&form), ["topic=east"]);
+        let form = again("email=ada%40&topic=no+slug&cadence=weekly");
+        assert_eq!(kept(&form), ["cadence=weekly"]);
     }
 }
