@@ -12,6 +12,7 @@ use crate::feeds::guard::{FetchPolicy, SystemLookup};
 use crate::id::{Entropy, Ids, SystemEntropy};
 use crate::mail::Templates;
 use crate::mail::template::TemplatesError;
+use crate::subscribers::intake::Intake;
 use crate::suppressions::journal::Journal;
 use crate::texts::{Texts, TextsError};
 use crate::token::{KeyRing, SecretsError};
@@ -38,6 +39,8 @@ pub struct App {
     pub templates: Arc<Templates>,
     /// Reads feeds, behind its guard.
     pub fetcher: Fetcher,
+    /// Takes sign-ups.
+    pub intake: Intake,
     /// Wakes the sender: something was queued by this process. Polling finds what other processes queue.
     pub queued: Arc<Notify>,
 }
@@ -124,6 +127,7 @@ impl App {
             texts,
             templates: Arc::new(templates),
             fetcher,
+            intake: Intake::default(),
             queued: Arc::new(Notify::new()),
         })
     }

@@ -3,13 +3,14 @@
 //! A limit is "so many in so long". Hits are counted in buckets of a tenth of the time, so that a window slides and
 //! nobody gets twice the limit at its edge. What is counted is stored under a keyed hash only.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::email_address::EmailKey;
 use super::network::Network;
-use super::store::{self, Window};
+use super::store::{self, Hits, LimitKey, Window};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::{Limit, SignupConfig};
@@ -46,27 +47,53 @@ pub async fn count(
     all: &[Counted<'_>],
     now: Timestamp,
 ) -> sqlx::Result<Result<(), UsedUp>> {
-    let windows: Vec<(&'static str, &Limit, Window)> = all
+    let mut counted = count_each(tx, keys, [all], now).await?;
+    Ok(counted.pop().unwrap_or(Ok(())))
+}
+
+/// The same for several, one after another: what one of them uses up stands in the way of the next.
+pub(super) async fn count_each<'a>(
+    tx: &mut Tx<'_>,
+    keys: &KeyRing,
+    each: impl IntoIterator<Item = &'a [Counted<'a>]>,
+    now: Timestamp,
+) -> sqlx::Result<Vec<Result<(), UsedUp>>> {
+    let windows_of = |all: &'a [Counted<'a>]| -> Vec<Window<'a>> {
+        let windows = all.iter().flat_map(|counted| counted.windows(keys, now));
+        windows.collect()
+    };
+    let each: Vec<_> = each.into_iter().map(windows_of).collect();
+    let mut hits = store::hits(tx, each.iter().flatten()).await?;
+    let counted = each
         .iter()
-        .flat_map(|counted| {
-            let windows = counted.limits.iter();
-            windows.map(|limit| (counted.name, limit, counted.window(keys, limit, now)))
-        })
-        .collect();
-    let rows: Vec<_> = windows.iter().map(|(_, _, window)| window).collect();
-    if rows.is_empty() || store::add_hits(tx, &rows).await? {
-        return Ok(Ok(()));
-    }
-    for (name, limit, window) in &windows {
-        let hits = store::hits(tx, window).await?;
-        if hits.count >= i64::from(limit.most) {
-            let oldest = hits.oldest.unwrap_or(now);
-            let wait = (oldest + limit.per + bucket(limit)).since(now);
-            return Ok(Err(UsedUp { name, wait }));
+        .map(|windows| count_one(windows, &mut hits, now));
+    let counted = counted.collect();
+    store::add_hits(tx, each.iter().flatten(), &hits).await?;
+    Ok(counted)
+}
+
+/// Counts one hit in each of `windows`, unless one of them allows no more.
+fn count_one(
+    windows: &[Window<'_>],
+    hits: &mut HashMap<LimitKey, Hits>,
+    now: Timestamp,
+) -> Result<(), UsedUp> {
+    for window in windows {
+        let found = hits.get(&window.key).copied().unwrap_or_default();
+        if found.count() >= i64::from(window.limit.most) {
+            let oldest = found.oldest.unwrap_or(now);
+            let wait = (oldest + window.limit.per + bucket(window.limit)).since(now);
+            return Err(UsedUp {
+                name: window.name,
+                wait,
+            });
         }
     }
-    // on PostgreSQL what used it up may be gone by now
-    Ok(Ok(()))
+    let keys: HashSet<LimitKey> = windows.iter().map(|window| window.key).collect();
+    for key in keys {
+        hits.entry(key).or_default().added += 1;
+    }
+    Ok(())
 }
 
 /// Counts a confirmation link that does not exist against `client`'s network; `Err` with the time to wait once it
@@ -89,15 +116,18 @@ pub async fn wrong_token(app: &Arc<App>, client: IpAddr) -> sqlx::Result<Result<
 }
 
 impl Counted<'_> {
-    fn window(&self, keys: &KeyRing, limit: &Limit, now: Timestamp) -> Window {
-        let per = limit.per.as_millis();
-        Window {
-            key: keys.limit_key(&format!("{}\n{per}\n{}", self.name, self.subject)),
-            // A bucket counts until its youngest hit is old enough.
-            since: now - limit.per - bucket(limit),
-            bucket: bucket_start(limit, now),
-            most: limit.most,
-        }
+    fn windows<'a>(&'a self, keys: &KeyRing, now: Timestamp) -> impl Iterator<Item = Window<'a>> {
+        self.limits.iter().map(move |limit| {
+            let per = limit.per.as_millis();
+            Window {
+                name: self.name,
+                limit,
+                key: keys.limit_key(&format!("{}\n{per}\n{}", self.name, self.subject)),
+                // A bucket counts until its youngest hit is old enough.
+                since: now - limit.per - bucket(limit),
+                bucket: bucket_start(limit, now),
+            }
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod export;
 pub mod import;
 pub mod import_file;
+pub mod intake;
 pub mod limits;
 pub mod network;
 pub mod notice;

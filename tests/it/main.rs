@@ -40,6 +40,8 @@ mod fresh;
 mod http;
 /// Bringing readers along, and writing them out again.
 mod import;
+/// Sign-ups that come at once: stored together, each with its own answer.
+mod intake;
 /// Composing, preparing, releasing and previewing issues.
 mod issues;
 /// What must never stand in a log, at its most talkative.

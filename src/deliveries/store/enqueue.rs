@@ -1,70 +1,70 @@
 //! New rows.
 
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use crate::db::Tx;
-use crate::deliveries::enqueue::{DigestBatch, NewDigest, NewNotice};
-use crate::id::SubscriptionId;
+use crate::deliveries::Kind;
+use crate::deliveries::enqueue::NewNotice;
+use crate::id::{DeliveryId, NewsletterId, SignupId, SubscriptionId};
 use crate::write_db;
 
-const NOTICE: &str = "INSERT INTO deliveries (id, kind, newsletter_id, signup_id, subscription_id, recipient, domain_key,
-         payload, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', TRUE, 0, 0, 0, 0, $9, $9, $10)";
+const NOTICES_SQLITE: &str = "INSERT INTO deliveries (id, kind, newsletter_id, signup_id, subscription_id, recipient,
+         domain_key, payload, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
+     SELECT unhex(value ->> 'id', '-'), value ->> 'kind', unhex(value ->> 'newsletter_id', '-'),
+         unhex(value ->> 'signup_id', '-'), unhex(value ->> 'subscription_id', '-'), value ->> 'recipient',
+         value ->> 'domain', value ->> 'payload', 'pending', TRUE, 0, 0, 0, 0, value ->> 'now', value ->> 'now',
+         value ->> 'expires_at'
+     FROM jsonb_each($1)";
+const NOTICES_POSTGRES: &str = "INSERT INTO deliveries (id, kind, newsletter_id, signup_id, subscription_id, recipient,
+         domain_key, payload, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
+     SELECT r.id, r.kind, r.newsletter_id, r.signup_id, r.subscription_id, r.recipient, r.domain, r.payload, 'pending',
+         TRUE, 0, 0, 0, 0, TIMESTAMPTZ 'epoch' + r.now * INTERVAL '1 microsecond',
+         TIMESTAMPTZ 'epoch' + r.now * INTERVAL '1 microsecond',
+         TIMESTAMPTZ 'epoch' + r.expires_at * INTERVAL '1 microsecond'
+     FROM jsonb_to_recordset($1) AS r (id UUID, kind TEXT, newsletter_id UUID, signup_id UUID, subscription_id UUID,
+         recipient TEXT, domain TEXT, payload JSONB, now BIGINT, expires_at BIGINT)";
 
-const DIGESTS: &str = "INSERT INTO deliveries (id, issue_id, newsletter_id, subscription_id, variant_id, kind, recipient,
-         domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at) ";
-const UNLESS_THERE: &str =
-    " ON CONFLICT (issue_id, subscription_id) DO NOTHING RETURNING subscription_id";
+/// A notice as the statement reads it: times in microseconds since 1970.
+#[derive(serde::Serialize)]
+struct NoticeRow<'a> {
+    id: DeliveryId,
+    kind: Kind,
+    newsletter_id: NewsletterId,
+    signup_id: Option<SignupId>,
+    subscription_id: Option<SubscriptionId>,
+    recipient: &'a str,
+    domain: &'a str,
+    payload: Option<&'a serde_json::Value>,
+    now: i64,
+    expires_at: i64,
+}
 
-/// Rows of one statement: 11 binds each, of the 32,766 that SQLite takes.
-pub(in crate::deliveries) const MOST_ROWS: usize = 1000;
+impl<'a> NoticeRow<'a> {
+    fn of(notice: &'a NewNotice) -> Self {
+        Self {
+            id: notice.id,
+            kind: notice.kind,
+            newsletter_id: notice.newsletter_id,
+            signup_id: notice.signup_id,
+            subscription_id: notice.subscription_id,
+            recipient: &notice.recipient,
+            domain: &notice.domain,
+            payload: notice.payload.as_ref(),
+            now: notice.now.as_micros(),
+            expires_at: notice.expires_at.as_micros(),
+        }
+    }
+}
 
-pub(in crate::deliveries) async fn notice(
+pub(in crate::deliveries) async fn notices(
     tx: &mut Tx<'_>,
-    notice: &NewNotice,
-    payload: Option<Json<&serde_json::Value>>,
+    notices: &[NewNotice],
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(NOTICE)
-        .bind(notice.id)
-        .bind(notice.kind)
-        .bind(notice.newsletter_id)
-        .bind(notice.signup_id)
-        .bind(notice.subscription_id)
-        .bind(&notice.recipient)
-        .bind(&notice.domain)
-        .bind(payload)
-        .bind(notice.now)
-        .bind(notice.expires_at)
+    let rows: Vec<_> = notices.iter().map(NoticeRow::of).collect();
+    let sql = tx.pick(NOTICES_SQLITE, NOTICES_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
+        .bind(Json(rows))
         .execute(conn)
         .await
         .map(drop))
-}
-
-/// Inserts at most [`MOST_ROWS`] digests; gives the subscriptions of those that were not there yet.
-pub(in crate::deliveries) async fn digests(
-    tx: &mut Tx<'_>,
-    batch: DigestBatch,
-    digests: &[NewDigest],
-) -> sqlx::Result<Vec<SubscriptionId>> {
-    write_db!(tx, |conn| {
-        let mut insert = QueryBuilder::new(DIGESTS);
-        insert.push_values(digests, |mut row, digest| {
-            row.push_bind(digest.id)
-                .push_bind(batch.issue_id)
-                .push_bind(batch.newsletter_id)
-                .push_bind(digest.subscription_id)
-                .push_bind(digest.variant_id)
-                .push("'digest'")
-                .push_bind(&digest.recipient)
-                .push_bind(&digest.domain)
-                .push_bind(Json(&digest.given_from))
-                .push("'pending', TRUE, 0, 0, 0, 0")
-                .push_bind(batch.now)
-                .push_bind(batch.now)
-                .push_bind(batch.expires_at);
-        });
-        insert.push(UNLESS_THERE);
-        insert.build_query_scalar().fetch_all(conn).await
-    })
 }

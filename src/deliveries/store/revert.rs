@@ -5,8 +5,7 @@ use sqlx::types::Json;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::deliveries::Claimed;
-use crate::deliveries::enqueue::GivenFrom;
-use crate::id::{DeliveryId, SubscriptionId, WorkerId};
+use crate::id::{DeliveryId, SubscriptionId, TopicId, WorkerId};
 use crate::write_db;
 
 const GIVE_BACK_SQLITE: &str =
@@ -84,6 +83,19 @@ pub(in crate::deliveries) async fn give_back(
         .execute(conn)
         .await
         .map(drop))
+}
+
+/// An interest that a digest moves, and where it stood before.
+///
+/// As JSON it is what `issues::due::Move` writes beside a delivery: that one says where to as well, which the issue's
+/// cutoff says here.
+#[derive(PartialEq, Eq, serde::Deserialize, sqlx::FromRow)]
+struct GivenFrom {
+    topic_id: TopicId,
+    start_seq: i64,
+    /// Its `given_seq` before the issue.
+    #[serde(rename = "given_from")]
+    given_seq: i64,
 }
 
 #[derive(sqlx::FromRow)]

@@ -16,11 +16,11 @@ pub(super) use consent::{
 pub(super) use endings::{active_among, ended_after};
 pub(super) use exporting::{export_page, topics_of};
 pub(super) use importing::{insert_subscriptions, members, subscribers, suppressed};
-pub(super) use limits::{Window, add_hits, hits, remove_old_hits};
+pub(super) use limits::{Hits, LimitKey, Window, add_hits, hits, remove_old_hits};
 pub(super) use notices::{lift_suppression, membership_state, suppressions};
 pub(super) use reading::{consent_of, deliveries_of, interests_of, membership, people_by_key};
 pub(super) use signups::{
-    NewSignup, insert_signup, mark_confirmed, remove_expired_signups, signup, signup_by_id,
+    NewSignup, insert_signups, mark_confirmed, remove_expired_signups, signup, signup_by_id,
     signup_by_token, signup_to_confirm,
 };
 pub(super) use subscriptions::{

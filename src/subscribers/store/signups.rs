@@ -3,7 +3,6 @@
 use sqlx::types::Json;
 
 use super::super::confirm::Signup;
-use super::super::email_address::EmailAddress;
 use super::super::evidence::Evidence;
 use super::super::selection::Selection;
 use crate::clock::Timestamp;
@@ -11,41 +10,47 @@ use crate::db::{Db, Tx};
 use crate::id::{NewsletterId, SignupId};
 use crate::{read_db, write_db};
 
-/// A sign-up to store.
+/// A sign-up to store, as the statement reads it: times in microseconds since 1970.
+#[derive(serde::Serialize)]
 pub(in crate::subscribers) struct NewSignup<'a> {
     pub(in crate::subscribers) id: SignupId,
     pub(in crate::subscribers) newsletter_id: NewsletterId,
-    pub(in crate::subscribers) email: &'a EmailAddress,
+    pub(in crate::subscribers) email: &'a str,
+    pub(in crate::subscribers) email_key: &'a str,
     pub(in crate::subscribers) locale: &'a str,
     pub(in crate::subscribers) selection: &'a Selection,
-    pub(in crate::subscribers) token_salt: [u8; 16],
-    pub(in crate::subscribers) token_hash: [u8; 32],
-    pub(in crate::subscribers) requested_at: Timestamp,
-    pub(in crate::subscribers) expires_at: Timestamp,
+    /// As hexadecimal digits.
+    pub(in crate::subscribers) token_salt: String,
+    /// As hexadecimal digits.
+    pub(in crate::subscribers) token_hash: String,
+    pub(in crate::subscribers) requested_at: i64,
+    pub(in crate::subscribers) expires_at: i64,
     pub(in crate::subscribers) evidence: &'a Evidence,
 }
 
-const INSERT: &str = "
+const INSERT_SQLITE: &str = "
     INSERT INTO signups (id, newsletter_id, email, email_key, locale, selection, token_salt, token_hash,
         requested_at, expires_at, evidence)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    SELECT unhex(value ->> 'id', '-'), unhex(value ->> 'newsletter_id', '-'), value ->> 'email',
+        value ->> 'email_key', value ->> 'locale', value ->> 'selection', unhex(value ->> 'token_salt'),
+        unhex(value ->> 'token_hash'), value ->> 'requested_at', value ->> 'expires_at', value ->> 'evidence'
+    FROM jsonb_each($1)";
+const INSERT_POSTGRES: &str = "
+    INSERT INTO signups (id, newsletter_id, email, email_key, locale, selection, token_salt, token_hash,
+        requested_at, expires_at, evidence)
+    SELECT r.id, r.newsletter_id, r.email, r.email_key, r.locale, r.selection, decode(r.token_salt, 'hex'),
+        decode(r.token_hash, 'hex'), TIMESTAMPTZ 'epoch' + r.requested_at * INTERVAL '1 microsecond',
+        TIMESTAMPTZ 'epoch' + r.expires_at * INTERVAL '1 microsecond', r.evidence
+    FROM jsonb_to_recordset($1) AS r (id UUID, newsletter_id UUID, email TEXT, email_key TEXT, locale TEXT,
+        selection JSONB, token_salt TEXT, token_hash TEXT, requested_at BIGINT, expires_at BIGINT, evidence JSONB)";
 
-pub(in crate::subscribers) async fn insert_signup(
+pub(in crate::subscribers) async fn insert_signups(
     tx: &mut Tx<'_>,
-    new: &NewSignup<'_>,
+    new: &[NewSignup<'_>],
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(INSERT)
-        .bind(new.id)
-        .bind(new.newsletter_id)
-        .bind(new.email.as_str())
-        .bind(new.email.key().as_str())
-        .bind(new.locale)
-        .bind(Json(new.selection))
-        .bind(&new.token_salt[..])
-        .bind(&new.token_hash[..])
-        .bind(new.requested_at)
-        .bind(new.expires_at)
-        .bind(Json(new.evidence))
+    let sql = tx.pick(INSERT_SQLITE, INSERT_POSTGRES);
+    write_db!(tx, |conn| sqlx::query(sql)
+        .bind(Json(new))
         .execute(conn)
         .await
         .map(drop))

@@ -289,7 +289,7 @@ impl From<SignupError> for AppError {
         match error {
             SignupError::TooMany(retry_after) => Self::TooMany { retry_after },
             SignupError::UsedUp(retry_after) => Self::UsedUp { retry_after },
-            SignupError::Db(error) => error.into(),
+            SignupError::Db(error) => Self::Unavailable(error.into()),
         }
     }
 }

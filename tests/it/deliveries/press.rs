@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use paperround::app::App;
 use paperround::clock::{Clock, TestClock, Timestamp};
 use paperround::db::{Db, Tx};
-use paperround::deliveries::enqueue::{self, DigestBatch, GivenFrom, NewDigest, NewNotice};
+use paperround::deliveries::enqueue::{self, NewNotice};
 use paperround::deliveries::list::Summary;
 use paperround::deliveries::operate;
 use paperround::deliveries::{Kind, State};
@@ -46,6 +46,9 @@ const PAUSE_REASON: &str =
 const VARIANT: &str =
     "INSERT INTO variants (id, issue_id, key, locale, article_ids, subject, message, bytes, recipients)
      VALUES ($1, $2, $3, 'en', $4, 'News', $3, 1, 1)";
+const DIGEST: &str = "INSERT INTO deliveries (id, issue_id, newsletter_id, subscription_id, variant_id, kind, recipient,
+         domain_key, given_from, state, is_open, attempt, tries, doubt, crashes, not_before, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5, 'digest', $6, 'example.org', $7, 'pending', TRUE, 0, 0, 0, 0, $8, $8, $9)";
 const LEAVE: &str = "UPDATE subscriptions SET state = 'unsubscribed', ended_at = $2 WHERE id = $1";
 const READER_PAUSES: &str = "UPDATE subscriptions SET paused_until = $2 WHERE id = $1";
 const SIGNUP: &str =
@@ -192,28 +195,14 @@ impl Press {
         let variant: VariantId = self.ids.next();
         let number = self.number.fetch_add(1, Ordering::SeqCst) + 1;
         let (newsletter, now, cutoff) = (self.newsletter, self.now(), number * 10);
-        let batch = DigestBatch {
-            issue_id: issue,
-            newsletter_id: newsletter,
-            now,
-            expires_at: now + Duration::from_hours(48),
-        };
-        let digests: Vec<_> = readers
+        let given_from = serde_json::json!([
+            { "topic_id": self.topic, "start_seq": 0, "given_from": cutoff - 10, "given_to": cutoff }
+        ]);
+        let digests: Vec<(DeliveryId, Reader)> = readers
             .iter()
-            .map(|reader| NewDigest {
-                id: self.ids.next(),
-                subscription_id: reader.subscription,
-                variant_id: variant,
-                recipient: reader.email.clone(),
-                domain: "example.org".to_owned(),
-                given_from: vec![GivenFrom {
-                    topic_id: self.topic,
-                    start_seq: 0,
-                    given_seq: cutoff - 10,
-                }],
-            })
+            .map(|reader| (self.ids.next(), reader.clone()))
             .collect();
-        let deliveries = digests.iter().map(|digest| digest.id).collect();
+        let deliveries = digests.iter().map(|(id, _)| *id).collect();
         self.write(move |tx| {
             Box::pin(async move {
                 write_db!(tx, |conn| sqlx::query(ISSUE)
@@ -236,12 +225,22 @@ impl Press {
                     .execute(conn)
                     .await
                     .map(drop))?;
-                let queued = enqueue::digests(tx, batch, &digests).await?;
-                assert_eq!(queued.len(), digests.len());
-                assert!(enqueue::digests(tx, batch, &digests).await?.is_empty());
-                for digest in &digests {
+                for (id, reader) in &digests {
+                    write_db!(tx, |conn| sqlx::query(DIGEST)
+                        .bind(id)
+                        .bind(issue)
+                        .bind(newsletter)
+                        .bind(reader.subscription)
+                        .bind(variant)
+                        .bind(&reader.email)
+                        .bind(Json(&given_from))
+                        .bind(now)
+                        .bind(now + Duration::from_hours(48))
+                        .execute(conn)
+                        .await
+                        .map(drop))?;
                     write_db!(tx, |conn| sqlx::query(MOVE_INTEREST)
-                        .bind(digest.subscription_id)
+                        .bind(reader.subscription)
                         .bind(cutoff)
                         .execute(conn)
                         .await
