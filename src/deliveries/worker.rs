@@ -30,6 +30,14 @@ struct Life {
     id: WorkerId,
     /// From before its last sign of life was written.
     fence: Deadline,
+    /// It was given up: no sign of life goes on with it.
+    is_over: bool,
+}
+
+impl Life {
+    fn is_alive(&self, clock: &dyn Clock) -> bool {
+        !self.is_over && !self.fence.is_over(clock)
+    }
 }
 
 impl Worker {
@@ -66,6 +74,7 @@ impl Worker {
         let life = Life {
             id: ids.next(),
             fence: Deadline::after(&*clock, leases.own_worker_lease()),
+            is_over: false,
         };
         let worker = Self {
             db,
@@ -91,19 +100,22 @@ impl Worker {
 
     /// Whether its last sign of life is young enough to begin something.
     pub fn is_alive(&self) -> bool {
-        !self.life().fence.is_over(&*self.clock)
+        self.life().is_alive(&*self.clock)
     }
 
     /// Whether it may go on with what `owner` claimed: it is in the same life, and alive.
     pub fn is_still(&self, owner: WorkerId) -> bool {
         let life = self.life();
-        life.id == owner && !life.fence.is_over(&*self.clock)
+        life.id == owner && life.is_alive(&*self.clock)
     }
 
     /// A sign of life. A life that was missed is over: the worker begins a new one, and what it had claimed is not its
     /// own any more.
     pub async fn beat(&self) -> sqlx::Result<()> {
-        let id = self.id();
+        let Life { id, is_over, .. } = self.life();
+        if is_over {
+            return self.begin_life().await;
+        }
         let fence = self.fence();
         let (now, lease) = (self.leases.now(self.clock.now()), self.leases.worker);
         let alive = self
@@ -123,6 +135,7 @@ impl Worker {
     pub async fn begin_anew(&self) {
         let id = self.id();
         tracing::error!(worker.id = %id, "Worker {id} failed at something and begins anew");
+        self.lock().is_over = true;
         if let Err(error) = self.begin_life().await {
             tracing::error!(error = %error, "The new life cannot be written down; the next sign of life tries again");
         }
@@ -132,6 +145,7 @@ impl Worker {
         let life = Life {
             id: self.ids.next(),
             fence: self.fence(),
+            is_over: false,
         };
         self.register(life).await?;
         self.live(life);

@@ -18,8 +18,9 @@ use super::{Press, leases};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{Engine, TestApp, db_test};
 
-const WORKERS: &str = "SELECT COUNT(*) FROM workers";
 const NO_WORKERS: &str = "ALTER TABLE workers RENAME TO workers_away";
+const THE_WORKERS: &str = "ALTER TABLE workers_away RENAME TO workers";
+const WORKERS: &str = "SELECT COUNT(*) FROM workers";
 
 db_test!(
     what_leases_and_graces_last_is_as_the_settings_say,
@@ -64,18 +65,6 @@ db_test!(
 );
 
 db_test!(
-    a_life_that_cannot_be_written_down_is_not_begun,
-    async |app: &TestApp| {
-        let press = Press::new(app).await;
-        let worker = press.worker_beside_others().await;
-        let life = worker.id();
-        app.execute(NO_WORKERS).await;
-        worker.begin_anew().await;
-        assert_eq!(worker.id(), life);
-    }
-);
-
-db_test!(
     a_silent_worker_that_owns_nothing_is_forgotten_after_sixty_leases,
     async |app: &TestApp| {
         let press = Press::new(app).await;
@@ -105,6 +94,26 @@ db_test!(
         assert!(!worker.is_alive(), "by itself it begins nothing");
         worker.beat().await.unwrap();
         assert!(worker.is_still(life));
+    }
+);
+
+db_test!(
+    a_life_that_was_given_up_ends_though_the_next_one_could_not_be_written_down,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let worker = press.worker_beside_others().await;
+        let claimed = leases::claim(&press, &edition, &worker).await;
+        let life = worker.id();
+        app.execute(NO_WORKERS).await;
+        worker.begin_anew().await;
+        assert_eq!(worker.id(), life, "a life begins when it is written down");
+        assert!(!worker.is_alive() && !worker.is_still(claimed.claimed.owner));
+        app.execute(THE_WORKERS).await;
+        worker.beat().await.unwrap();
+        assert!(worker.is_alive() && worker.id() != life);
+        press.time.advance(leases().worker);
+        press.worker_beside_others().await;
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
     }
 );
 
