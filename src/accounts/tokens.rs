@@ -50,6 +50,11 @@ impl StoredToken {
     pub fn may(&self, scope: Scope, newsletter: NewsletterId) -> bool {
         self.scopes.0.contains(&scope) && self.newsletter_id.is_none_or(|own| own == newsletter)
     }
+
+    /// Whether its time has come to an end.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.expires_at
+    }
 }
 
 /// Makes a token. The text is given here and never again.
@@ -90,7 +95,7 @@ pub async fn verify(app: &App, text: &str) -> sqlx::Result<Option<StoredToken>> 
     };
     let now = app.clock.now();
     let found = store::by_hash(&app.db, &hash).await?;
-    let found = found.filter(|token| token.revoked_at.is_none() && now < token.expires_at);
+    let found = found.filter(|token| token.revoked_at.is_none() && !token.is_over(now));
     if let Some(token) = &found {
         // once an hour is enough to see what is still in use
         let is_known = token
@@ -113,7 +118,7 @@ pub async fn all(db: &Db) -> sqlx::Result<Vec<StoredToken>> {
     store::all(db).await
 }
 
-/// Ends the token with this prefix; `false` when there is none that works.
+/// Ends the token with this prefix; `false` when there is none, or it was ended before.
 pub async fn revoke(app: &App, prefix: &str) -> sqlx::Result<bool> {
     let (prefix, now) = (prefix.to_owned(), app.clock.now());
     app.db

@@ -69,6 +69,8 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<C
                         .map_or_else(|| "never".to_owned(), |at| at.to_string());
                     let state = if token.revoked_at.is_some() {
                         "revoked"
+                    } else if token.is_over(app.clock.now()) {
+                        "is over"
                     } else {
                         "works"
                     };

@@ -4,7 +4,7 @@ use super::selection::Selection;
 use super::store::{self, NewInterest};
 use crate::db::Tx;
 use crate::id::{NewsletterId, SubscriptionId};
-use crate::newsletters::{self, Cadence, Slug, Topic};
+use crate::newsletters::{self, Cadence, Topic};
 
 /// What a newsletter's subscriptions begin with now.
 pub(super) struct Beginning {
@@ -25,9 +25,9 @@ impl Beginning {
         })
     }
 
-    /// The rhythm that was chosen, or the newsletter's.
+    /// The rhythm in force: that of the topic that comes most often.
     pub(super) fn cadence(&self, selection: &Selection) -> Cadence {
-        selection.cadence.unwrap_or(self.default_cadence)
+        selection.in_force(&self.topics, self.default_cadence)
     }
 
     /// The interests of a subscription with this selection.
@@ -36,25 +36,18 @@ impl Beginning {
         selection: &Selection,
         subscription: SubscriptionId,
     ) -> Vec<NewInterest> {
-        let cadence = self.cadence(selection);
-        let is_chosen = |topic: &&Topic| selection.topics.contains(&topic.slug);
-        let mut chosen: Vec<&Topic> = self.topics.iter().filter(is_chosen).collect();
-        if chosen.is_empty() {
-            chosen.extend(self.topics.iter().filter(|topic| topic.slug == Slug::all()));
-        }
         let interest = |topic: &Topic| NewInterest {
             subscription,
             topic: topic.id,
             newest_seq: self.newest_seq,
-            // The publisher's ceiling: rarer is greater.
-            cadence: topic.max_cadence.map_or(cadence, |most| cadence.max(most)),
+            cadence: selection.cadence_of(topic, self.default_cadence),
         };
-        chosen.into_iter().map(interest).collect()
+        let meant = selection.meant(&self.topics).into_iter();
+        meant.map(interest).collect()
     }
 }
 
-/// Begins, or begins anew, and gives the rhythm in force: that of the topic that comes most often. Earlier interests
-/// stay as the memory of what was given.
+/// Begins, or begins anew, and gives the rhythm in force. Earlier interests stay as the memory of what was given.
 pub(super) async fn begin(
     tx: &mut Tx<'_>,
     newsletter: NewsletterId,
@@ -65,7 +58,5 @@ pub(super) async fn begin(
     let interests = beginning.interests(selection, subscription);
     store::end_interests(tx, subscription).await?;
     store::start_interests(tx, &interests).await?;
-    // no topic comes more often
-    let in_force = interests.iter().map(|interest| interest.cadence).min();
-    Ok(in_force.unwrap_or_else(|| beginning.cadence(selection)))
+    Ok(beginning.cadence(selection))
 }

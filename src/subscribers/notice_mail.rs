@@ -75,8 +75,11 @@ pub async fn encode(app: &App, about: About) -> Result<Encoded, NoticeMailError>
             )
         }
         NoticeKind::Welcome => {
-            let cadence = signup.as_ref().and_then(|signup| signup.selection.cadence);
-            let cadence = cadence.unwrap_or(newsletter.default_cadence);
+            let selection = signup.as_ref().map(|signup| signup.selection.clone());
+            let topics = newsletters::store::topics(&app.db, newsletter.id).await?;
+            let cadence = selection
+                .unwrap_or_default()
+                .in_force(&topics, newsletter.default_cadence);
             let locale = locale(app, about, signup.as_ref(), &newsletter).await?;
             let context = WelcomeContext {
                 newsletter: newsletter_context(&newsletter),
@@ -129,6 +132,9 @@ async fn confirmation(
         .stored_confirm_token(signup.id, salt, hash)
         .ok_or(NoticeMailError::KeyGone)?;
     let topics = newsletters::store::topics(&app.db, newsletter.id).await?;
+    let cadence = signup
+        .selection
+        .in_force(&topics, newsletter.default_cadence);
     let chosen = topics
         .into_iter()
         .filter(|topic| signup.selection.topics.contains(&topic.slug));
@@ -138,12 +144,7 @@ async fn confirmation(
         page: None,
         requested_at: in_words(app, newsletter, signup.requested_at, &signup.locale),
         expires_at: in_words(app, newsletter, signup.expires_at, &signup.locale),
-        cadence_key: cadence_key(
-            signup
-                .selection
-                .cadence
-                .unwrap_or(newsletter.default_cadence),
-        ),
+        cadence_key: cadence_key(cadence),
         topics: chosen.map(|topic| topic.name).collect(),
         confirm_url: app
             .config

@@ -149,3 +149,27 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    no_rhythm_is_promised_that_a_topics_publisher_does_not_allow,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let asia = ("asia".parse().unwrap(), "Asia".to_owned());
+        add::topic(app, newsletter, asia.0, asia.1, Some(Cadence::Weekly))
+            .await
+            .unwrap();
+        let site = app.serve().await;
+        let form = [("email", ADA), ("cadence", "daily"), ("topic", "asia")];
+        let answer = site.post("/subscribe/world", &form).await;
+        answer.assert_status(303);
+        let asked = words(app, CONFIRM).await;
+        assert!(asked.contains("It comes once a week."), "{asked}");
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        let page = site.get(&link).await;
+        assert!(page.assert_status(200).body.contains("One mail a week."));
+        site.post(&link, &[]).await.assert_status(200);
+        let welcomed = words(app, WELCOME).await;
+        assert!(welcomed.contains("will come once a week."), "{welcomed}");
+        site.stop().await;
+    }
+);

@@ -100,13 +100,12 @@ async fn confirm_page(
     action: String,
 ) -> Result<ConfirmPage, AppError> {
     let topics = newsletters::store::topics(&web.app.db, newsletter.id).await?;
+    let cadence = signup
+        .selection
+        .in_force(&topics, newsletter.default_cadence);
     let chosen = topics
         .into_iter()
         .filter(|topic| signup.selection.topics.contains(&topic.slug));
-    let cadence = signup
-        .selection
-        .cadence
-        .unwrap_or(newsletter.default_cadence);
     Ok(ConfirmPage {
         newsletter: newsletter.name.clone(),
         topics: chosen.map(|topic| topic.name).collect(),
