@@ -248,6 +248,12 @@ fn read_passwords(relays: &mut toml::Value, source: &str, problems: &mut Vec<Pro
             continue;
         };
         let path = path.as_str().unwrap_or_default();
+        if relay.contains_key("password") {
+            let what = format!("is given twice: by itself and by password_file = {path:?}");
+            let key = "smtp.relays.password";
+            problems.push(Problem::new(key, source.to_owned(), what));
+            continue;
+        }
         match std::fs::read_to_string(path) {
             Ok(text) => {
                 let password = text.trim_end_matches(['\r', '\n']).to_owned();

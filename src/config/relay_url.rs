@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
@@ -225,9 +226,8 @@ fn decode(text: &str) -> Result<String, &'static str> {
         if byte == b'%' {
             let pair = tail
                 .get(..2)
-                .and_then(|pair| std::str::from_utf8(pair).ok())
-                .ok_or(EXPECTED)?;
-            bytes.push(u8::from_str_radix(pair, 16).map_err(|_| EXPECTED)?);
+                .and_then(|pair| HEXLOWER_PERMISSIVE.decode(pair).ok());
+            bytes.extend(pair.ok_or(EXPECTED)?);
             rest = &tail[2..];
         } else {
             bytes.push(byte);

@@ -54,7 +54,7 @@ pub struct SmtpConfig {
     #[serde(default, deserialize_with = "values::relays")]
     #[serde(rename = "relays")]
     pub several: Vec<RelaySettings>,
-    /// The password, where the URL has none.
+    /// The password. It stands above one in the URL.
     #[serde(default)]
     pub password: Option<SecretString>,
     /// How the connection is protected, where the URL's scheme does not say it right.

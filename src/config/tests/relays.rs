@@ -113,6 +113,10 @@ fn a_relays_password_may_stand_in_a_file_of_its_own() {
     let (_dir, sources) = with_file(&relay(&dir.path().join("none")));
     let message = refusal(&sources);
     assert!(message.contains("cannot be read"), "{message}");
+    let twice = relay(&path) + "password = \"another\"\n";
+    let (_dir, sources) = with_file(&twice);
+    let message = refusal(&sources);
+    assert!(message.contains("is given twice"), "{message}");
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn percent_signs_in_a_url_stand_for_what_they_mean() {
     let relay = config.smtp.relay().unwrap();
     assert_eq!(relay.user.as_deref(), Some("ada@example.org"));
     assert_eq!(relay.password.unwrap().expose_secret(), "p/w%");
-    for user in ["ada%4", "ada%zz", "%ff"] {
+    for user in ["ada%4", "ada%zz", "ada%+5", "%ff"] {
         let url = format!("smtps://{user}:pw@h.example");
         let message = refusal(&sources().with("smtp.url", url));
         assert!(message.contains("write %25"), "{user}: {message}");
