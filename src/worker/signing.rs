@@ -141,6 +141,24 @@ mod tests {
         }
     }
 
+    /// Says what it was given, in place of a signature.
+    struct Repeats;
+
+    impl Signer for Repeats {
+        fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(format!("X-Seal: {}\r\n", data_encoding::BASE64.encode(message)).into_bytes())
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_what_the_readers_server_will_see() {
+        let wire = Wire::parse("From: news@example.org\r\n\r\n..net\r\n").unwrap();
+        let sealed = signed(&Repeats, &wire).unwrap();
+        let seal = data_encoding::BASE64.encode(b"From: news@example.org\r\n\r\n.net\r\n");
+        let fields = format!("X-Seal: {seal}\r\n").into_bytes();
+        assert_eq!(sealed.as_bytes(), [&fields, wire.as_bytes()].concat());
+    }
+
     #[test]
     fn an_empty_line_does_not_stand_above_the_header() {
         let wire = Wire::parse("From: news@example.org\r\n\r\nNews.\r\n").unwrap();

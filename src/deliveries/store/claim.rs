@@ -130,7 +130,7 @@ pub(in crate::deliveries) async fn digests(
     Ok(claimed)
 }
 
-/// Claims notices, the one due first in front.
+/// Claims the notices that are due first. The oldest stands in front.
 pub(in crate::deliveries) async fn notices(
     tx: &mut Tx<'_>,
     pick: Pick,
