@@ -114,7 +114,7 @@ mod tests {
             ("550 5.1.3 bad syntax", Class::Hard),
             ("550 5.1.4 ambiguous", Class::Hard),
             ("550 5.1.6 moved", Class::Hard),
-            ("556 5.1.10 null MX", Class::Hard),
+            ("556 5.1.10 nothing is taken here", Class::Hard),
             ("550 5.2.1 disabled", Class::Hard),
             ("550 5.2.1 receiving mail at a rate that", Class::Soft),
             ("525 5.7.13 disabled", Class::Hard),

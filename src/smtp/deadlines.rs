@@ -78,11 +78,6 @@ impl Deadlines {
             quit: limit,
         }
     }
-
-    /// The longest time from the first byte of a body to the reply to its dot. A lease must last longer.
-    pub fn transmission(&self) -> Duration {
-        self.body + self.dot
-    }
 }
 
 #[cfg(test)]

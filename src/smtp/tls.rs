@@ -162,6 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn every_certificate_of_a_file_of_roots_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let root =
+            |text| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        std::fs::write(&path, ["AAAA", "BBBB", "CCCC"].map(root).concat()).unwrap();
+        let roots = read_roots(&path).unwrap();
+        let expected: Vec<_> = [[0, 0, 0], [4, 16, 65], [8, 32, 130]]
+            .map(|bytes| CertificateDer::from(bytes.to_vec()))
+            .into();
+        assert_eq!(roots, expected);
+    }
+
+    #[test]
     fn a_file_of_roots_without_a_certificate_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");

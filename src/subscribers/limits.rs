@@ -40,7 +40,8 @@ pub struct UsedUp {
     pub wait: Duration,
 }
 
-/// Counts one hit for each of `all`, unless a limit is used up: then nothing is counted.
+/// Counts one hit for each of `all`, unless limits are used up: then nothing is counted, and the one that lasts longest
+/// is named.
 pub async fn count(
     tx: &mut Tx<'_>,
     keys: &KeyRing,
@@ -72,22 +73,22 @@ pub(super) async fn count_each<'a>(
     Ok(counted)
 }
 
-/// Counts one hit in each of `windows`, unless one of them allows no more.
+/// Counts one hit in each of `windows`, unless some of them allow no more.
 fn count_one(
     windows: &[Window<'_>],
     hits: &mut HashMap<LimitKey, Hits>,
     now: Timestamp,
 ) -> Result<(), UsedUp> {
-    for window in windows {
+    let used_up = windows.iter().filter_map(|window| {
         let found = hits.get(&window.key).copied().unwrap_or_default();
-        if found.count() >= i64::from(window.limit.most) {
-            let oldest = found.oldest.unwrap_or(now);
-            let wait = (oldest + window.limit.per + bucket(window.limit)).since(now);
-            return Err(UsedUp {
-                name: window.name,
-                wait,
-            });
-        }
+        let oldest = found.oldest.unwrap_or(now);
+        (found.count() >= i64::from(window.limit.most)).then(|| UsedUp {
+            name: window.name,
+            wait: (oldest + window.limit.per + bucket(window.limit)).since(now),
+        })
+    });
+    if let Some(used_up) = used_up.max_by_key(|used_up| used_up.wait) {
+        return Err(used_up);
     }
     let keys: HashSet<LimitKey> = windows.iter().map(|window| window.key).collect();
     for key in keys {

@@ -194,6 +194,28 @@ mod tests {
         ring.mac(Purpose::Bounce, &[b"x"])
     }
 
+    /// Another process, which makes its file while this one makes its secrets.
+    struct Faster(PathBuf);
+
+    impl Entropy for Faster {
+        fn fill(&self, bytes: &mut [u8]) {
+            if !self.0.exists() {
+                KeyRing::load_or_create(&self.0, &SeededEntropy::new(1)).unwrap();
+            }
+            SeededEntropy::new(2).fill(bytes);
+        }
+    }
+
+    #[test]
+    fn who_was_slower_goes_on_with_what_stands_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let made = KeyRing::load_or_create(&path, &Faster(path.clone())).unwrap();
+        let stands = KeyRing::load(&path).unwrap();
+        assert_eq!(code(&made), code(&stands));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn the_file_is_made_once_and_read_ever_after() {
         let folder = tempfile::tempdir().unwrap();

@@ -57,6 +57,21 @@ db_test!(
 );
 
 db_test!(
+    of_limits_that_are_used_up_the_one_that_lasts_longest_says_when_to_come_back,
+    [("signup.client_limits", "1/10m, 1/5h, 1/1h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        sign_up(&site, "").await.assert_status(303);
+        let refused = sign_up(&site, "").await;
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        // five hours and what a tenth of them may add
+        assert!((5 * 3600..=11 * 1800).contains(&wait), "{wait}");
+        site.stop().await;
+    }
+);
+
+db_test!(
     wrong_links_are_no_sign_ups,
     [
         ("signup.wrong_token_limits", "1/1h"),
