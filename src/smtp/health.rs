@@ -357,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn a_good_answer_makes_no_odd_one_forgotten() {
+        use super::super::connection::Pipelining;
+        let mut record = Record::new();
+        let now = Timestamp::UNIX_EPOCH;
+        record.misbehaved(now, "2xx to DATA".to_owned());
+        record.works(now);
+        assert_eq!(record.pipelining(), Pipelining::Off);
+        record.misbehaved(now, "2xx to DATA".to_owned());
+        assert!(matches!(record.health, Health::Halted { .. }));
+    }
+
+    #[test]
     fn a_halted_relay_does_not_begin_to_rest_when_something_else_fails() {
         let mut record = Record::new();
         let now = Timestamp::UNIX_EPOCH;

@@ -109,6 +109,28 @@ db_test!(
 );
 
 db_test!(
+    each_domain_that_refuses_by_policy_is_told_of_once,
+    async |app: &TestApp| {
+        let (press, readers, edition) = issue(app, 60).await;
+        let server = SmtpServer::start().await;
+        for at_one_domain in [&readers[..], &readers[1..]] {
+            refuse(
+                &server,
+                at_one_domain,
+                3,
+                Step::Rcpt,
+                "550 5.7.1 bad reputation",
+            );
+        }
+        press.sender(&server).await.run_until_idle().await;
+        assert_eq!(counts(&press, edition.issue).await.failed, 40);
+        let tally = brakes::so_far(&press.db, edition.issue).await.unwrap();
+        let told: Vec<_> = tally.alarmed.iter().map(String::as_str).collect();
+        assert_eq!(told, ["a.example", "b.example"]);
+    }
+);
+
+db_test!(
     a_message_refused_three_times_in_the_same_words_pauses_the_issue,
     async |app: &TestApp| {
         let (press, readers, edition) = issue(app, 60).await;

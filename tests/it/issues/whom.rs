@@ -212,8 +212,14 @@ db_test!(
         let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
         add::schedule(app, newsletter.id, weekly).await.unwrap();
         app.execute(TWO_FOR_A_WEEK).await;
-        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
-        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        let all = topic(app, &newsletter, "all").await;
+        for (email, cadence) in [
+            ("ada@example.org", Cadence::Daily),
+            // who lacks the article, and waits for a second one
+            ("bob@example.org", Cadence::Weekly),
+        ] {
+            reader(app, &newsletter, email, &[(all, cadence)], None).await;
+        }
         publish(app, &newsletter, vec![posted(1, &[])]).await;
         // Monday comes a day later
         app.time.advance(Duration::from_hours(24 * 5));
