@@ -290,18 +290,21 @@ impl Sender {
         if claimed >= limit || queue.load() > enough {
             return Ok(claimed);
         }
-        let issues = claim::open_issues(db, terms.now).await?;
-        if issues.is_empty() {
-            return Ok(claimed);
-        }
-        *turn = turn.wrapping_add(1);
         let rest = Terms {
             limit: limit - claimed,
             ..terms
         };
-        let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
-        claimed += digests.len();
-        queue.push(digests, ticket);
+        let issues = claim::open_issues(db, terms.now).await?;
+        // until one has something: what waits of it may all be suspect, or all of it not
+        for _ in &issues {
+            *turn = turn.wrapping_add(1);
+            let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
+            if !digests.is_empty() {
+                claimed += digests.len();
+                queue.push(digests, ticket);
+                break;
+            }
+        }
         Ok(claimed)
     }
 

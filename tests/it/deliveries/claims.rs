@@ -257,6 +257,36 @@ db_test!(
 );
 
 db_test!(
+    an_issue_of_suspects_and_one_without_any_hold_up_neither_each_other_nor_themselves,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        for (domain, crashed) in [
+            (
+                "a.example",
+                "UPDATE deliveries SET crashes = 2 WHERE recipient = 'reader0@a.example'",
+            ),
+            (
+                "b.example",
+                "UPDATE deliveries SET crashes = 2 WHERE recipient = 'reader1@b.example'",
+            ),
+        ] {
+            let readers = press.readers_at(domain, 2).await;
+            let mut editions = Vec::new();
+            for reader in readers.chunks(1) {
+                editions.push(press.edition(reader, "resend").await);
+                press.time.advance(Duration::from_millis(1));
+            }
+            app.execute(crashed).await;
+            let server = SmtpServer::start().await;
+            press.sender(&server).await.run_until_idle().await;
+            for edition in editions {
+                assert_eq!(press.state(edition.deliveries[0]).await, State::Sent);
+            }
+        }
+    }
+);
+
+db_test!(
     an_issue_that_waits_for_its_release_takes_no_turn,
     async |app: &TestApp| {
         let press = Press::new(app).await;
