@@ -139,7 +139,7 @@ pub async fn create_due(app: &App, due: DueIssue) -> Result<Created, ComposeErro
                 catch_up(tx, &due, &mut weighed, now).await?;
                 let mut created = Created::NothingNew;
                 if !weighed.cadences.is_empty() {
-                    let new = scheduled(&due, weighed.cadences, in_doubt);
+                    let new = scheduled(&due, &weighed, in_doubt);
                     created = create(tx, &ids, &new, now).await?;
                 }
                 let issue = match created {
@@ -162,14 +162,14 @@ pub async fn create_due(app: &App, due: DueIssue) -> Result<Created, ComposeErro
         .await
 }
 
-fn scheduled(due: &DueIssue, cadences: Cadences, in_doubt: InDoubt) -> NewIssue {
+fn scheduled(due: &DueIssue, weighed: &Weighed, in_doubt: InDoubt) -> NewIssue {
     NewIssue {
         newsletter_id: due.newsletter_id,
         kind: IssueKind::Scheduled,
-        cadences,
+        cadences: weighed.cadences,
         due_at: due.at,
-        max_cards: due.max_cards(),
-        release_when_prepared: due.mode() == Mode::Automatic,
+        max_cards: due.max_cards(weighed),
+        release_when_prepared: due.mode(weighed) == Mode::Automatic,
         subject: None,
         intro: None,
         in_doubt,

@@ -181,22 +181,28 @@ pub async fn recent(
 }
 
 impl DueIssue {
-    /// The cards of its issue: the most that one of its schedules allows.
-    pub fn max_cards(&self) -> u32 {
-        self.slots
-            .iter()
-            .map(|slot| slot.schedule.max_cards)
-            .max()
-            .unwrap_or(0)
+    /// The cards of its issue: the most that a schedule with a part in it allows.
+    pub fn max_cards(&self, weighed: &Weighed) -> u32 {
+        let cards = self.served(weighed).map(|schedule| schedule.max_cards);
+        cards.max().unwrap_or(0)
     }
 
-    /// Whether its issue goes by itself: not if one of its schedules wants a draft.
-    pub fn mode(&self) -> Mode {
-        let draft = self
-            .slots
-            .iter()
-            .any(|slot| slot.schedule.mode == Mode::Draft);
-        if draft { Mode::Draft } else { Mode::Automatic }
+    /// Whether its issue goes by itself: not if a schedule with a part in it wants a draft.
+    pub fn mode(&self, weighed: &Weighed) -> Mode {
+        let mut served = self.served(weighed);
+        if served.any(|schedule| schedule.mode == Mode::Draft) {
+            Mode::Draft
+        } else {
+            Mode::Automatic
+        }
+    }
+
+    /// The schedules whose slots have something to say.
+    fn served<'a>(&'a self, weighed: &'a Weighed) -> impl Iterator<Item = &'a Schedule> {
+        let slots = self.slots.iter().zip(&weighed.outcomes);
+        slots
+            .filter(|(_, outcome)| **outcome == Outcome::Issue)
+            .map(|(slot, _)| &slot.schedule)
     }
 }
 

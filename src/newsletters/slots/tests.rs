@@ -68,6 +68,7 @@ fn schedules_due_at_one_instant_make_one_issue() {
     weekly.mode = Mode::Draft;
     let mut daily = schedule(1, Cadence::Daily, "all", "07:00");
     daily.handled_to = instant("2027-01-03T12:00:00Z");
+    let daily_cards = daily.max_cards;
     let plan = planned(
         vec![daily, weekly],
         Waiting::default(),
@@ -75,10 +76,19 @@ fn schedules_due_at_one_instant_make_one_issue() {
     );
     assert_eq!(plan.due.len(), 1);
     assert_eq!(cadences(&plan.due[0]), "daily and weekly");
-    assert_eq!(
-        (plan.due[0].max_cards(), plan.due[0].mode()),
-        (20, Mode::Draft)
-    );
+    assert_eq!(plan.due[0].slots[0].schedule.cadence, Cadence::Daily);
+    for (weekly, expected) in [
+        (Outcome::Issue, (20, Mode::Draft)),
+        // who has no part in the issue has no say in it
+        (Outcome::BelowMinimum, (daily_cards, Mode::Automatic)),
+    ] {
+        let weighed = Weighed {
+            outcomes: vec![Outcome::Issue, weekly],
+            cadences: Cadences::NONE,
+        };
+        let due = &plan.due[0];
+        assert_eq!((due.max_cards(&weighed), due.mode(&weighed)), expected);
+    }
 }
 
 #[test]
