@@ -1,6 +1,6 @@
 //! The steps that time drives. Each may run twice, takes no input but the database, and says how much it did.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -11,7 +11,7 @@ use crate::feeds::fetch::Fetcher;
 use crate::feeds::refresh::{Refreshed, When, refresh};
 use crate::feeds::refresh_newsletter::{BEFORE_ISSUE, catch_up};
 use crate::feeds::{release, store};
-use crate::id::FeedId;
+use crate::id::{FeedId, NewsletterId};
 use crate::issues::advance;
 use crate::issues::compose::{self, ComposeError, Created};
 use crate::issues::render::Renderer;
@@ -72,14 +72,29 @@ pub async fn make_issues_due(app: &App) -> sqlx::Result<usize> {
         tracing::warn!(schedule.id = %slot.schedule.id, slot = slot.name, "Slot {} was missed", slot.name);
         slots::record_missed(&app.db, slot, app.clock.now()).await?;
     }
+    let mut of_each: BTreeMap<NewsletterId, Vec<DueIssue>> = BTreeMap::new();
+    for due in plan.due {
+        of_each.entry(due.newsletter_id).or_default().push(due);
+    }
     // the feeds of one newsletter do not hold up the issue of another
-    let made = stream::iter(plan.due).map(|due| make_issue(app, due));
+    let made = stream::iter(of_each.into_values()).map(|due| make_issues(app, due));
     let made: Vec<sqlx::Result<()>> = made.buffer_unordered(ISSUES_AT_ONCE).collect().await;
     made.into_iter().collect::<sqlx::Result<()>>()?;
     Ok(settled)
 }
 
-async fn make_issue(app: &App, due: DueIssue) -> sqlx::Result<()> {
+/// One newsletter's, the oldest first: a slot behind one that was settled is never found again.
+async fn make_issues(app: &App, due: Vec<DueIssue>) -> sqlx::Result<()> {
+    for due in due {
+        if !make_issue(app, due).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether its slots are settled.
+async fn make_issue(app: &App, due: DueIssue) -> sqlx::Result<bool> {
     let newsletter = due.newsletter_id;
     // typos mended and articles withdrawn since the last poll must not reach a reader
     catch_up(app, newsletter, BEFORE_ISSUE).await?;
@@ -88,9 +103,10 @@ async fn make_issue(app: &App, due: DueIssue) -> sqlx::Result<()> {
         Ok(Created::NothingNew) | Err(ComposeError::Settled) => {}
         Err(error) => {
             tracing::error!(newsletter.id = %newsletter, error = %error, "No issue could be made: {error}");
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Takes every issue as far as it goes, and says how many steps were done.
