@@ -19,6 +19,8 @@ use crate::text_enum;
 /// How long a hard bounce keeps confirmations away.
 const BOUNCE_REST: Duration = Duration::from_hours(30 * 24);
 
+/// The name of [`MANAGE_LINK_LIMIT`].
+const MANAGE_LINK: &str = "manage_link";
 /// "You are subscribed already" is said so often to one subscription.
 const MANAGE_LINK_LIMIT: Limit = Limit {
     most: 1,
@@ -132,7 +134,7 @@ async fn about_signup(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Res
     }
 }
 
-/// Counts the notice; what stands against it, if a limit is used up.
+/// Counts the notice; what stands against it, if a limit is used up: then nothing is counted.
 async fn keep_to_limits(
     tx: &mut Tx<'_>,
     app: &App,
@@ -140,26 +142,23 @@ async fn keep_to_limits(
     subscription: Option<SubscriptionId>,
     now: Timestamp,
 ) -> sqlx::Result<Option<Reason>> {
-    if let Some(subscription) = subscription {
-        let counted = Counted {
-            name: "manage_link",
-            subject: &subscription.to_string(),
-            limits: &[MANAGE_LINK_LIMIT],
-        };
-        if limits::count(tx, &app.keys, &[counted], now)
-            .await?
-            .is_err()
-        {
-            return Ok(Some(Reason::ToldAlready));
-        }
-    }
-    let counted = Counted {
+    let mailbox = mailbox_of(key);
+    let mut all = vec![Counted {
         name: "signup_address",
-        subject: &mailbox_of(key),
+        subject: &mailbox,
         limits: &app.config.signup.address_limits,
-    };
-    let counted = limits::count(tx, &app.keys, &[counted], now).await?;
-    Ok(counted.is_err().then_some(Reason::AddressLimit))
+    }];
+    let subscription = subscription.map(|id| id.to_string());
+    all.extend(subscription.as_deref().map(|subject| Counted {
+        name: MANAGE_LINK,
+        subject,
+        limits: &[MANAGE_LINK_LIMIT],
+    }));
+    let counted = limits::count(tx, &app.keys, &all, now).await?;
+    Ok(counted.err().map(|used_up| match used_up.name {
+        MANAGE_LINK => Reason::ToldAlready,
+        _ => Reason::AddressLimit,
+    }))
 }
 
 async fn welcome(tx: &mut Tx<'_>, app: &App, claimed: Claimed) -> sqlx::Result<Decision> {

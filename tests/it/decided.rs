@@ -157,3 +157,67 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    what_was_not_sent_does_not_count_against_an_addresss_limits_and_what_was_counts_in_every_newsletter,
+    [
+        ("signup.client_limits", "100/1h"),
+        ("signup.address_limits", "2/24h")
+    ],
+    async |app: &TestApp| {
+        for slug in ["world", "asia", "europe"] {
+            app.newsletter(slug).await;
+        }
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        let told = Decision::Send(NoticeKind::ManageLink, Some(app.subscription(ADA).await));
+        for (slug, expect) in [
+            ("world", told),
+            ("world", Decision::Skip(Reason::ToldAlready)),
+            ("asia", Decision::Send(NoticeKind::Confirmation, None)),
+            ("europe", Decision::Skip(Reason::AddressLimit)),
+        ] {
+            app.time.advance(Duration::from_millis(1));
+            let path = format!("/subscribe/{slug}");
+            site.post(&path, &[("email", ADA)]).await.assert_status(303);
+            assert_eq!(claim(app, ADA).await, expect, "{slug}");
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_mail_that_was_to_say_that_there_is_a_subscription_is_decided_anew_at_its_next_claim,
+    [("signup.address_limits", "10/24h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let leave = app.reader(&site, "world", ADA).await;
+        let told = Decision::Send(NoticeKind::ManageLink, Some(app.subscription(ADA).await));
+        app.time.advance(Duration::from_millis(1));
+        let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
+        answer.assert_status(303);
+        assert_eq!(claim_as(app, ADA, NoticeKind::ManageLink).await, told);
+        site.post(&leave, &[]).await.assert_status(200);
+        let decided = claim_as(app, ADA, NoticeKind::ManageLink).await;
+        assert_eq!(decided, Decision::Send(NoticeKind::Confirmation, None));
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_bounce_keeps_confirmations_away_whatever_stands_beside_it,
+    async |app: &TestApp| {
+        let world = app.newsletter("world").await.id.to_string();
+        let site = app.serve().await;
+        for (email, bounce, erased) in [(ADA, "all", &*world), (BOB, &*world, "all")] {
+            suppress_in(app, email, bounce, "hard_bounce").await;
+            suppress_in(app, email, erased, "erased").await;
+            let answer = site.post("/subscribe/world", &[("email", email)]).await;
+            answer.assert_status(303);
+            let decided = claim(app, email).await;
+            assert_eq!(decided, Decision::Skip(Reason::Suppressed), "{email}");
+        }
+        site.stop().await;
+    }
+);
