@@ -279,7 +279,7 @@ impl Relay {
 
     /// "421 too many connections" while others are open is no failure: these are the limit for a while.
     fn means_fewer(&self, failure: &Failure) -> bool {
-        let others = self.lent().saturating_sub(1);
+        let others = self.lent().saturating_sub(1) + self.lock().parked.len();
         let told = matches!(failure.phase, Phase::Greeting | Phase::Ehlo)
             && failure.reply().is_some_and(|reply| reply.code == 421);
         if !told || others == 0 {

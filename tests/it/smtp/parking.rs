@@ -1,4 +1,8 @@
-use paperround::smtp::relay::Health;
+use std::pin::pin;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use paperround::smtp::relay::{Health, Unavailable};
 
 use super::pool::{later, rest_of, send_over};
 use super::*;
@@ -135,4 +139,100 @@ async fn relays_that_fail_together_do_not_come_back_together() {
     }
     rests.dedup();
     assert!(rests.len() > 1, "{rests:?}");
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_its_goodbye_is_answered() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    let mut closing = pin!(relay.close());
+    assert!(closing.as_mut().now_or_never().is_none());
+    assert_eq!(relay.open_connections(), 1);
+    closing.await;
+    assert_eq!(relay.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn whatever_is_said_of_a_message_its_connection_has_carried_it() {
+    let server = SmtpServer::start().await;
+    let full = Act::reply("452 4.2.2 full");
+    server.script().always(Step::Dot, full);
+    let reuse = Reuse {
+        messages: 3,
+        ..Reuse::default()
+    };
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let relay = Relay::new(connector(&server), reuse, clock(), entropy);
+    // never idle for half a minute
+    for connections in [1, 1, 1, 2] {
+        later(Duration::from_secs(20)).await;
+        let verdict = send_over(&relay, "one").await.unwrap();
+        assert_eq!(verdict, Verdict::Deferred);
+        assert_eq!(server.counters().connections, connections);
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_takes_no_message_now_rests_though_its_connection_has_carried_one() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    assert_eq!(send_over(&relay, "one").await.unwrap(), Verdict::Sent);
+    let not_now = Act::reply("451 4.3.0 not now");
+    server.script().once(Step::Data, not_now);
+    let verdict = send_over(&relay, "two").await.unwrap();
+    assert_eq!(verdict, Verdict::RelayBackOff(None));
+    assert!(matches!(relay.health(), Health::BackingOff { .. }));
+}
+
+#[tokio::test]
+async fn s14_where_several_are_too_many_at_once_those_that_stay_are_the_limit() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 5, clock());
+    let _stays = relay.open().await.unwrap();
+    let many = Act::reply("421 4.7.0 too many connections").then(After::Close);
+    let late = many.delayed(Duration::from_millis(20));
+    server.script().always(Step::Banner, late);
+    for open in join_all((0..3).map(|_| relay.open())).await {
+        assert!(matches!(open, Err(Unavailable::Busy)));
+    }
+    assert_eq!(server.counters().connections, 1 + 3);
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+    assert_eq!(server.counters().connections, 1 + 3, "no more are tried");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_greeted_makes_room_for_the_next() {
+    let server = SmtpServer::start().await;
+    server.script().always(Step::Ehlo, Act::stall());
+    let relay = relay_with(&server, 6, clock());
+    let opens = join_all((0..6).map(|_| relay.open()));
+    let greeted = async {
+        while server.counters().connections < 6 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let greeted = tokio::time::timeout(Duration::from_secs(2), greeted);
+    tokio::select! {
+        _ = opens => panic!("nobody said hello"),
+        all = greeted => all.expect("more than four are open"),
+    }
+}
+
+#[tokio::test]
+async fn s14_a_connection_that_is_parked_while_another_is_one_too_many_is_the_limit() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 5, clock());
+    let first = relay.open().await.unwrap();
+    let many = Act::reply("421 4.7.0 too many connections").then(After::Close);
+    let late = many.delayed(Duration::from_millis(50));
+    server.script().always(Step::Banner, late);
+    let (second, ()) = tokio::join!(relay.open(), async {
+        while server.counters().connections < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(first);
+    });
+    assert!(matches!(second, Err(Unavailable::Busy)));
+    assert_eq!(relay.health(), Health::Ok);
 }
