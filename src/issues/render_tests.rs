@@ -212,6 +212,21 @@ fn the_editors_subject_and_words_stand_in_the_mail() {
 }
 
 #[test]
+fn the_editors_words_have_their_paragraphs_however_their_lines_end() {
+    let of = articles(1, "a");
+    for between in ["\n\n", "\r\n\r\n"] {
+        let mut issue = issue(12);
+        issue.intro = Some(["Dear reader,", "it was a long night."].join(between));
+        let variant = renderer()
+            .variant(&issue, &newsletter(), &of, "en", &[of[0].id])
+            .unwrap();
+        let text = variant.rendered.text;
+        let words = "Dear reader,\n\nit was a long night.";
+        assert!(text.contains(words), "{between:?}: {text}");
+    }
+}
+
+#[test]
 fn an_edition_has_the_date_of_its_newsletters_zone() {
     let mut issue = issue(12);
     // late at night on the 7th in UTC, early on the 8th in Berlin

@@ -221,4 +221,29 @@ mod tests {
             assert_eq!(class(phase, "554 5.6.0 odd MIME"), expected, "{phase}");
         }
     }
+
+    #[test]
+    fn where_a_code_names_nobody_the_basic_code_and_the_words_do() {
+        for (line, expected) in [
+            ("550 5.0.0 user unknown", Class::Hard),
+            ("550 5.1.0 user unknown", Class::Hard),
+            ("556 5.1.0 no mail", Class::Hard),
+            ("554 5.1.0 blocked", Class::Policy),
+        ] {
+            assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_reader_or_policy_is_refused_for_may_be_said_behind_the_message_too() {
+        for phase in [Phase::Rcpt, Phase::Data, Phase::Body, Phase::Dot] {
+            for (line, expected) in [
+                ("550 5.1.1 unknown", Class::Hard),
+                ("552 5.2.2 full", Class::Soft),
+                ("550 5.7.1 not you", Class::Policy),
+            ] {
+                assert_eq!(class(phase, line), expected, "{phase}: {line}");
+            }
+        }
+    }
 }

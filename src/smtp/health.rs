@@ -389,4 +389,67 @@ mod tests {
         };
         assert_eq!(reason, "the final reply was lost for 5 of the last 6 mails");
     }
+
+    #[test]
+    fn a_good_answer_ends_a_rest_at_once_and_leaves_a_halted_relay_unusable() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut record = Record::new();
+        record.rest(now, None, 1.0, "busy".to_owned());
+        record.works(now);
+        assert_eq!(record.health, Health::Ok);
+        record.halt(now, "535 wrong".to_owned());
+        record.works(now);
+        assert_eq!(record.unusable_since(), Some(now));
+    }
+
+    #[test]
+    fn lost_replies_are_counted_across_good_answers_and_across_rests() {
+        for is_good_between in [true, false] {
+            let mut record = Record::new();
+            let mut now = Timestamp::UNIX_EPOCH;
+            for number in 1..=5 {
+                record.lost(now, 1.0, "closed".to_owned());
+                record.transmitted(now, true);
+                let is_halted = matches!(record.health, Health::Halted { .. });
+                assert_eq!(is_halted, number == 5, "{number} {is_good_between}");
+                now = record.health.usable_from().unwrap_or(now);
+                if is_good_between {
+                    record.works(now);
+                    record.transmitted(now, false);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_answered_halts_nobody_though_older_ones_are_forgotten() {
+        let mut record = Record::new();
+        // five of five hundred, and behind the next one five of the last 251
+        for number in 1..=501 {
+            let is_doubt = (496..=500).contains(&number);
+            record.transmitted(Timestamp::UNIX_EPOCH, is_doubt);
+        }
+        assert_eq!(record.health, Health::Ok);
+    }
+
+    #[test]
+    fn how_a_relay_is_spoken_to_is_remembered_over_a_rest_and_over_a_halt() {
+        use super::super::connection::Pipelining;
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut careless, mut odd) = (Record::new(), Record::new());
+        for _ in 0..3 {
+            careless.answered_data_after_refusal();
+        }
+        odd.misbehaved(now, "2xx to DATA".to_owned());
+        for (record, expected) in [
+            (&mut careless, Pipelining::DataAlone),
+            (&mut odd, Pipelining::Off),
+        ] {
+            record.rest(now, None, 1.0, "busy".to_owned());
+            record.halt(now, "535 wrong".to_owned());
+            record.works(now + HALTED_RETRY);
+            assert_eq!(record.health, Health::Ok);
+            assert_eq!(record.pipelining(), expected);
+        }
+    }
 }

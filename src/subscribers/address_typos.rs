@@ -135,4 +135,21 @@ mod tests {
             assert_eq!(suggest_domain(domain), None, "{domain}");
         }
     }
+
+    #[test]
+    fn each_top_label_that_exists_nowhere_is_mended() {
+        for (typed, meant) in [
+            ("con", "com"),
+            ("cmo", "com"),
+            ("ocm", "com"),
+            ("comm", "com"),
+            ("vom", "com"),
+            ("nte", "net"),
+            ("ogr", "org"),
+            ("rog", "org"),
+        ] {
+            let suggested = suggest_domain(&format!("my-own-site.{typed}"));
+            assert_eq!(suggested, Some(format!("my-own-site.{meant}")), "{typed}");
+        }
+    }
 }

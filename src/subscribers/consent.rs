@@ -342,4 +342,20 @@ mod tests {
         reordered[0].detail = json!({"cadence": "daily", "topics": []});
         assert_eq!(first_broken(&reordered), None);
     }
+
+    #[test]
+    fn an_erased_event_is_still_held_to_its_place_in_the_chain() {
+        let changes: [fn(&mut ConsentEvent); 3] = [
+            |event| event.at = Timestamp::from_micros(99),
+            |event| event.kind = ConsentKind::Withdrawn,
+            |event| event.previous_hash = None,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut erased = chain();
+            erased[1].salt.clear();
+            change(&mut erased[1]);
+            let found = first_broken(&erased);
+            assert_eq!(found, Some(erased[1].id), "change {number}");
+        }
+    }
 }

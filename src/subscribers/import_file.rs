@@ -391,4 +391,15 @@ mod tests {
             assert_eq!(file.ignored, ["name", "phone"]);
         }
     }
+
+    #[test]
+    fn what_is_pasted_around_a_cell_is_dropped() {
+        for mark in ['\u{a0}', '\u{feff}', '\u{200b}', '\u{200e}', '\u{200f}'] {
+            let text =
+                format!("{mark}email{mark},topic\n{mark}ada@example.org{mark},{mark}asia{mark}\n");
+            let file = parse(text.as_bytes());
+            assert_eq!(addresses(&file), ["ada@example.org"], "{mark:?}");
+            assert_eq!(file.rows[0].selection.topics.len(), 1, "{mark:?}");
+        }
+    }
 }

@@ -83,3 +83,55 @@ async fn store(app: Arc<App>, group: Vec<Waiting>) {
         let _gone = answer.send(stored);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::id::NewsletterId;
+    use crate::subscribers::email_address::{AddressRules, EmailAddress};
+    use crate::subscribers::evidence::{Channel, Evidence};
+    use crate::subscribers::selection::Selection;
+
+    fn address(number: usize) -> String {
+        format!("reader{number}@example.org")
+    }
+
+    fn waiting(number: usize) -> Waiting {
+        let email = EmailAddress::parse(&address(number), AddressRules::default());
+        let request = Request {
+            newsletter: NewsletterId(uuid::Uuid::nil()),
+            email: email.unwrap(),
+            selection: Selection::default(),
+            locale: "en".to_owned(),
+            evidence: Evidence::of(Channel::Form),
+            client: IpAddr::from([192, 0, 2, 1]),
+            is_trapped: false,
+        };
+        let (answer, _) = oneshot::channel();
+        Waiting { request, answer }
+    }
+
+    #[test]
+    fn a_long_line_is_worked_off_in_its_order_and_by_one_at_a_time() {
+        let intake = Intake::default();
+        for number in 0..=MOST {
+            assert_eq!(intake.join(waiting(number)), number == 0, "{number}");
+        }
+        let mut next = 0;
+        for count in [MOST, 1] {
+            let group = intake.next();
+            assert_eq!(group.len(), count);
+            for found in group {
+                assert_eq!(found.request.email.as_str(), address(next));
+                next += 1;
+            }
+        }
+        // while the last are stored
+        assert!(!intake.join(waiting(next)));
+        assert_eq!(intake.next().len(), 1);
+        assert!(intake.next().is_empty());
+        assert!(intake.join(waiting(next)));
+    }
+}

@@ -262,4 +262,13 @@ mod tests {
         queue.notice_first(&mut taken);
         assert_eq!((&taken.ready, taken.ticket()), (&notices[0], 1));
     }
+
+    #[test]
+    fn digests_do_not_overtake_a_notice_that_does_not_fit() {
+        let queue = Queue::default();
+        queue.push(vec![ready(4, Kind::Welcome), ready(5, Kind::Digest)], 1);
+        let taken = queue.try_take_if(|ready, _| ready.claimed.kind == Kind::Digest);
+        assert!(taken.is_none());
+        assert_eq!(queue.load(), 2);
+    }
 }

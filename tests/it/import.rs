@@ -354,3 +354,35 @@ db_test!(
         assert_eq!(app.rows_of("interest topic-").await.len(), 500 * 11);
     }
 );
+
+const BOUNCED: &str = "UPDATE subscriptions SET state = 'bounced', ended_at = started_at
+     WHERE subscriber_id = (SELECT id FROM subscribers WHERE email_key = 'ada@example.org')";
+const COMPLAINED: &str = "UPDATE subscriptions SET state = 'complained', ended_at = started_at
+     WHERE subscriber_id = (SELECT id FROM subscribers WHERE email_key = 'bob@example.org')";
+
+db_test!(
+    whoever_bounced_or_complained_is_kept_out_by_an_import_and_counted_so,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let rows = "email\nada@example.org\nbob@example.org\n";
+        let path = file(app, "readers.csv", rows);
+        Program::of(app).run(&["import", &path]).expect(0);
+        app.execute(BOUNCED).await;
+        app.execute(COMPLAINED).await;
+        let report = Program::of(app)
+            .run(&["import", &path, "--json"])
+            .expect(0)
+            .json();
+        assert_eq!(
+            (&report["added"], &report["already"], &report["ended"]),
+            (&0.into(), &0.into(), &2.into())
+        );
+        assert_eq!(
+            app.rows_of("subscription").await,
+            [
+                "subscription ada@example.org world bounced -",
+                "subscription bob@example.org world complained -"
+            ]
+        );
+    }
+);

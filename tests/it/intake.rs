@@ -99,3 +99,21 @@ db_test!(
         assert_eq!(app.rows_of("signup").await.len(), 2);
     }
 );
+
+db_test!(
+    each_of_those_that_were_stored_together_is_counted_afterwards,
+    [
+        ("signup.client_limits", "10/1h"),
+        ("signup.network_limits", "100/1h")
+    ],
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let requests = (0..20).map(|number| request(newsletter, number)).collect();
+        let answers = at_once(app, requests).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        for number in [100, 101] {
+            let late = sign_up(&app.app, request(newsletter, number)).await;
+            assert!(matches!(late, Err(SignupError::TooMany(_))), "{number}");
+        }
+    }
+);

@@ -173,3 +173,26 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    who_is_mailed_as_articles_appear_is_promised_no_day,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let zone = "Europe/Berlin".parse().unwrap();
+        let immediate = NewSchedule::usual(Cadence::Immediate, "15:00".parse().unwrap(), zone);
+        add::schedule(app, newsletter, immediate).await.unwrap();
+        let site = app.serve().await;
+        let form = [("email", ADA), ("cadence", "immediate")];
+        let answer = site.post("/subscribe/world", &form).await;
+        answer.assert_status(303);
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        let page = site.post(&link, &[]).await;
+        let page = &page.assert_status(200).body;
+        assert!(!page.contains("The first mail can come"), "{page}");
+        let welcomed = words(app, WELCOME).await;
+        let often = "as soon as an article appears";
+        assert!(welcomed.contains(often), "{welcomed}");
+        assert!(!welcomed.contains("The first one leaves"), "{welcomed}");
+        site.stop().await;
+    }
+);

@@ -112,3 +112,36 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    each_sign_up_counts_once_also_where_two_limits_have_the_same_time,
+    [("signup.client_limits", "4/1h, 2/1h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        for status in [303, 303, 429] {
+            sign_up(&site, "").await.assert_status(status);
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_client_waits_until_the_oldest_of_its_sign_ups_is_long_past,
+    [("signup.client_limits", "2/1h")],
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        sign_up(&site, "").await.assert_status(303);
+        app.time.advance(Duration::from_mins(30));
+        sign_up(&site, "").await.assert_status(303);
+        let refused = sign_up(&site, "").await;
+        refused.assert_status(429);
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        // half an hour and what a tenth of an hour may add
+        assert!((30 * 60..=36 * 60).contains(&wait), "{wait}");
+        app.time.advance(Duration::from_secs(wait));
+        sign_up(&site, "").await.assert_status(303);
+        site.stop().await;
+    }
+);

@@ -17,6 +17,7 @@ use paperround::subscribers::unsubscribe::{Left, unsubscribe};
 
 use paperround::token::{ConfirmToken, ReaderToken};
 use paperround::write_db;
+use serde_json::json;
 
 use crate::signup::suppress;
 use crate::support::{TestApp, db_test};
@@ -66,6 +67,11 @@ db_test!(
             app.rows_of("interest").await,
             ["interest asia off 0 0", "interest europe daily 1 1"]
         );
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        let record = explained.consent.iter();
+        let chosen: Vec<_> = record.map(|event| event.detail["topics"].clone()).collect();
+        assert_eq!(chosen, [json!(["asia"]), json!(null), json!(["europe"])]);
         site.stop().await;
     }
 );
@@ -267,6 +273,74 @@ db_test!(
             ["subscription ada@example.org world active -"]
         );
         assert_eq!(app.rows_of("suppression").await, ["suppression request"]);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_confirmation_lifts_the_bounce_of_its_own_address_and_an_old_link_lifts_none,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let leave = app.reader(&site, "world", ADA).await;
+        let ask = async || {
+            app.time.advance(Duration::from_secs(1));
+            let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
+            answer.assert_status(303);
+            format!("/confirm/{}", app.confirm_token(ADA).await)
+        };
+        let old = ask().await;
+        site.post(&leave, &[]).await.assert_status(200);
+        for email in [ADA, "bob@example.org"] {
+            suppress(app, email, "hard_bounce", app.now()).await;
+        }
+        let fresh = ask().await;
+        for (link, status, left) in [(old, 404, 2), (fresh, 200, 1)] {
+            site.post(&link, &[]).await.assert_status(status);
+            assert_eq!(app.rows_of("suppression").await.len(), left, "{status}");
+        }
+        site.stop().await;
+    }
+);
+
+const BOUNCED_IN_A_PAUSE: &str = "UPDATE subscriptions
+     SET state = 'bounced', ended_at = started_at, paused_until = started_at";
+
+db_test!(
+    who_comes_back_is_not_paused_any_more,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        app.reader(&site, "world", ADA).await;
+        app.execute(BOUNCED_IN_A_PAUSE).await;
+        app.reader(&site, "world", ADA).await;
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap().remove(0);
+        assert_eq!(explained.person.paused_until, None);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    what_is_told_of_a_reader_is_theirs_in_each_newsletter_and_nobody_elses,
+    async |app: &TestApp| {
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+        }
+        let site = app.serve().await;
+        for (slug, email) in [("world", ADA), ("world", "bob@example.org"), ("asia", ADA)] {
+            app.reader(&site, slug, email).await;
+        }
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        let explained = explain(&app.db, &ada).await.unwrap();
+        let told: Vec<_> = explained
+            .iter()
+            .map(|one| {
+                let (interests, mails) = (one.interests.len(), one.deliveries.len());
+                (one.person.newsletter.as_str(), interests, mails)
+            })
+            .collect();
+        assert_eq!(told, [("asia", 1, 1), ("world", 1, 1)]);
         site.stop().await;
     }
 );

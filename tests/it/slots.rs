@@ -327,16 +327,86 @@ db_test!(
             ..both.clone()
         };
         for (due, expected) in [(second, true), (both, false)] {
-            let settled = app
-                .db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        let weighed = slots::weigh(tx, &due).await?;
-                        slots::settle(tx, &due, &weighed, None, now).await
-                    })
-                })
-                .await;
-            assert_eq!(settled.unwrap(), expected);
+            assert_eq!(settle(app, due, now).await, expected);
         }
+    }
+);
+
+/// Whether the slots of `due` were settled by this.
+async fn settle(app: &TestApp, due: DueIssue, now: Timestamp) -> bool {
+    let settled = app.db.write::<_, sqlx::Error, _>(move |tx| {
+        Box::pin(async move {
+            let weighed = slots::weigh(tx, &due).await?;
+            slots::settle(tx, &due, &weighed, None, now).await
+        })
+    });
+    settled.await.unwrap()
+}
+
+const ALL_OF_THREE_DAYS: &str = "UPDATE schedules SET missed = 'all', max_lateness = 259200";
+
+db_test!(
+    slots_that_are_settled_in_any_order_stay_settled,
+    async |app: &TestApp| {
+        newsletter(app).await;
+        app.execute(ALL_OF_THREE_DAYS).await;
+        let now = app.now() + Duration::from_hours(48);
+        let mut due = slots::find(&app.db, now).await.unwrap().due;
+        assert_eq!(due.len(), 2);
+        // the feeds were read more quickly for the newer one
+        due.reverse();
+        for due in due {
+            assert!(settle(app, due, now).await);
+        }
+        let plan = slots::find(&app.db, now).await.unwrap();
+        assert!(plan.due.is_empty() && plan.missed.is_empty(), "{plan:?}");
+    }
+);
+
+const MANY_ISSUES_SQLITE: &str = "WITH RECURSIVE numbers (n) AS
+         (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 201)
+     INSERT INTO issues (id, newsletter_id, number, kind, cadences, due_at, state, release_when_prepared,
+         max_cards, cutoff_seq, created_at, candidates, queued, excluded, in_doubt_policy)
+     SELECT randomblob(16), $1, n, 'scheduled', CASE n WHEN 2 THEN '[\"weekly\"]' ELSE '[\"daily\"]' END, $2,
+         'finished', TRUE, 10, CASE n WHEN 201 THEN 3 ELSE 2 END, $2, 0, 0, 0, 'resend' FROM numbers";
+const MANY_ISSUES_POSTGRES: &str = "INSERT INTO issues (id, newsletter_id, number, kind, cadences, due_at, state,
+         release_when_prepared, max_cards, cutoff_seq, created_at, candidates, queued, excluded, in_doubt_policy)
+     SELECT gen_random_uuid(), $1, n, 'scheduled',
+         CAST(CASE n WHEN 2 THEN '[\"weekly\"]' ELSE '[\"daily\"]' END AS jsonb), $2, 'finished', TRUE, 10,
+         CASE n WHEN 201 THEN 3 ELSE 2 END, $2, 0, 0, 0, 'resend' FROM generate_series(1, 201) AS numbers (n)";
+
+db_test!(
+    what_an_issue_gave_counts_towards_no_minimum_however_many_came_after_it,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app).await;
+        // ids of one millisecond are in no order
+        app.time.advance(Duration::from_millis(1));
+        let (time, zone) = ("07:00".parse().unwrap(), "Europe/Berlin".parse().unwrap());
+        let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
+        add::schedule(app, newsletter.id, weekly).await.unwrap();
+        app.execute(TWO_AT_LEAST).await;
+        for name in ["a", "b", "c"] {
+            article(app, &newsletter, name).await;
+        }
+        // the second of 201 issues was the only weekly one; the last gave the third article to daily readers
+        let (whose, now) = (newsletter.id, app.now());
+        app.db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    let sql = tx.pick(MANY_ISSUES_SQLITE, MANY_ISSUES_POSTGRES);
+                    write_db!(tx, |conn| sqlx::query(sql)
+                        .bind(whose)
+                        .bind(now)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await
+            .unwrap();
+        // Monday comes a day later
+        app.time.advance(Duration::from_hours(24 * 5));
+        let expected = [Outcome::NothingNew, Outcome::BelowMinimum];
+        assert_eq!(outcomes(app, &newsletter).await, expected);
     }
 );

@@ -369,3 +369,28 @@ fn a_row_of_refusals_is_broken_by_the_latest_success_whosever_it_is() {
         assert_eq!(Tally::together(&workers).run.refusals, 0);
     }
 }
+
+#[test]
+fn whatever_one_worker_hears_of_a_whole_message_breaks_a_row_of_another() {
+    let no = refused(Class::Relay);
+    for said in [
+        Said::Deferred { transmitted: true },
+        unwanted("552 full"),
+        Said::Lost,
+    ] {
+        let [mut refusing, mut other] = [(); 2].map(|()| Tally::default());
+        count(&mut refusing, 5, "a.example", &no);
+        let later = NOW + std::time::Duration::from_secs(1);
+        count_at(later, &mut other, 1, "a.example", &said);
+        let together = Tally::together(&[refusing, other]);
+        assert_eq!(together.run.refusals, 0, "{said:?}");
+    }
+}
+
+#[test]
+fn five_percent_of_refusals_by_policy_are_no_alarm_of_a_domain() {
+    for (bad, alarmed) in [(5, 0), (6, 1)] {
+        let tally = mixed(100 - bad, bad, &refused(Class::Policy));
+        assert_eq!(alarms(&tally).count(), alarmed, "{bad}");
+    }
+}

@@ -283,3 +283,14 @@ fn every_reply_about_a_recipient_or_a_message_counts_as_a_try() {
         assert!(settled.is_counted, "{phase}: {code}");
     }
 }
+
+#[test]
+fn a_refusal_in_many_words_is_cut_between_letters_of_whatever_alphabet() {
+    for (before, bytes) in [("", 200), ("x", 199)] {
+        let text = format!("5.6.0 {before}{}", "\u{e9}".repeat(200));
+        match heard_by_brakes(Phase::Dot, 554, &text) {
+            Said::Refused { reply, .. } => assert_eq!(reply.len(), bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+}

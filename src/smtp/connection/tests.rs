@@ -410,3 +410,13 @@ async fn so_many_commands_leave_together_as_the_relay_is_trusted_with() {
         assert_eq!(verbs.join(" "), together, "{pipelining:?}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_its_relay_closed_without_a_word_is_not_quiet() {
+    let (ours, mut theirs) = duplex(256);
+    theirs.write_all(b"220 hi\r\n250 hi\r\n").await.unwrap();
+    let mut connection = connector().open_over(ours, Pipelining::Full).await.unwrap();
+    assert!(connection.is_quiet().await);
+    drop(theirs);
+    assert!(!connection.is_quiet().await);
+}

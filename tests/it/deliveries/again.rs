@@ -7,6 +7,9 @@ use super::Press;
 use super::operate::retry;
 use crate::support::{TestApp, db_test};
 
+const REFUSED_AFTER_A_DOUBT: &str =
+    "UPDATE deliveries SET state = 'failed', is_open = FALSE, reason = 'refused', doubt = 1";
+const HELD: &str = "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'doubt'";
 const SENT: &str = "UPDATE deliveries SET state = 'sent', is_open = FALSE";
 
 /// How long a mail has.
@@ -61,5 +64,29 @@ db_test!(
         let decided = decide::decide_all(db, issue, again, now, now + TWO_DAYS).await;
         assert_eq!(decided.unwrap(), 0);
         assert_eq!(press.issue_state(issue).await, "finished");
+    }
+);
+
+db_test!(
+    what_may_have_arrived_is_not_forgotten_by_what_an_operator_decides_but_for_not_sent,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let (db, issue, now) = (&press.db, edition.issue, press.now());
+        let doubt = async || press.delivery(edition.deliveries[0]).await.doubt;
+        app.execute(REFUSED_AFTER_A_DOUBT).await;
+        assert_eq!(retry(&press, issue).await.unwrap(), 1);
+        assert_eq!(doubt().await, 1);
+        for (decision, left) in [
+            (HeldDecision::SendAgain, 1),
+            (HeldDecision::Sent, 1),
+            (HeldDecision::NotSent, 0),
+        ] {
+            app.execute(HELD).await;
+            let decided = decide::decide_all(db, issue, decision, now, now + TWO_DAYS).await;
+            assert_eq!(decided.unwrap(), 1);
+            assert_eq!(doubt().await, left, "{decision:?}");
+        }
     }
 );

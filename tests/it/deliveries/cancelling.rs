@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use paperround::deliveries::{Reason, State, operate, recover};
+use paperround::deliveries::{Reason, State, brakes, finish, operate, recover};
 
 use super::Press;
 use crate::support::{TestApp, db_test};
@@ -8,6 +8,9 @@ use crate::support::{TestApp, db_test};
 const IN_DOUBT: &str = "UPDATE deliveries SET state = 'in_doubt', doubt = 1
      WHERE issue_id IN (SELECT id FROM issues WHERE number <> 3)";
 const FIRST_FAILED: &str = "UPDATE issues SET state = 'failed' WHERE number = 1";
+const BEGAN_ANEW: &str =
+    "INSERT INTO interests (subscription_id, topic_id, start_seq, cadence, given_seq)
+     SELECT subscription_id, topic_id, 5, cadence, given_seq FROM interests";
 const ANOTHER_TOPIC: &str =
     "INSERT INTO topics (id, newsletter_id, slug, name, position, default_on)
      SELECT id, newsletter_id, 'asia', 'Asia', 2, TRUE FROM subscriptions";
@@ -43,8 +46,10 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(1).await;
         let edition = press.edition(&readers, "resend").await;
-        // an issue of another rhythm has come as far
         assert_eq!(edition.cutoff, 10);
+        // its reader left and came back
+        app.execute(BEGAN_ANEW).await;
+        // an issue of another rhythm has come as far
         app.execute(ANOTHER_TOPIC).await;
         app.execute(ITS_INTEREST).await;
         press.cancel(edition.issue).await;
@@ -53,7 +58,11 @@ db_test!(
         assert_eq!(skipped, 1);
         assert_eq!(
             app.rows_of("interest").await,
-            ["interest all daily 0 0", "interest asia weekly 0 10"]
+            [
+                "interest all daily 0 0",
+                "interest all daily 5 10",
+                "interest asia weekly 0 10"
+            ]
         );
     }
 );
@@ -112,6 +121,27 @@ db_test!(
             for reader in &readers {
                 assert_eq!(press.given_seq(reader).await, edition.cutoff - 10);
             }
+        }
+    }
+);
+
+db_test!(
+    a_paused_issue_that_is_over_does_not_go_on_and_its_pause_is_not_noted_as_over,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        for is_cancelled in [true, false] {
+            let issue = press.edition(&[], "resend").await.issue;
+            press.pause(issue).await;
+            if is_cancelled {
+                press.cancel(issue).await;
+            } else {
+                let finished = finish::finish_issues(&press.db, press.now()).await;
+                assert_eq!(finished.unwrap(), [issue]);
+            }
+            press.resume(issue).await;
+            assert!(press.pause_reason(issue).await.is_some());
+            let noted = brakes::pauses(&press.db, issue).await.unwrap();
+            assert!(noted.is_empty(), "cancelled: {is_cancelled}");
         }
     }
 );

@@ -6,7 +6,7 @@ use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::mailroom::{Decision, Mailroom};
 use paperround::deliveries::settlement::{Circumstances, Settlement};
 use paperround::deliveries::writer::{Ledger, Marked};
-use paperround::deliveries::{Kind, State};
+use paperround::deliveries::{Kind, Reason, State};
 use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use paperround::smtp::reply::Reply;
 
@@ -86,6 +86,40 @@ db_test!(
             let ready = claimed_notice(&press, Some(decision)).await;
             let marked = ledger(&press).mark(&ready, "x").await.unwrap();
             assert!(matches!(marked, Marked::Yes { .. }), "{kind}");
+        }
+    }
+);
+
+db_test!(
+    a_reader_who_pauses_after_the_claim_gets_no_digest,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let reader = press.reader("ada@example.org").await;
+        let edition = press.edition(std::slice::from_ref(&reader), "resend").await;
+        let ready = press.claim_one(&edition).await;
+        let until = press.now() + Duration::from_hours(72);
+        press.reader_pauses(&reader, until).await;
+        let marked = ledger(&press).mark(&ready, "x").await.unwrap();
+        assert_eq!(marked, Marked::No);
+        let row = press.delivery(edition.deliveries[0]).await;
+        let skipped = (State::Skipped, Some(Reason::ReaderPaused));
+        assert_eq!((row.state, row.reason), skipped);
+    }
+);
+
+db_test!(
+    a_notice_is_of_the_relay_that_it_was_given_to_last,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let ledger = ledger(&press);
+        for relay in ["one", "two"] {
+            let ready = claimed_notice(&press, None).await;
+            let marked = ledger.mark(&ready, relay).await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }));
+            let row = press.delivery(notice).await;
+            assert_eq!(row.relay_id.as_deref(), Some(relay));
+            ledger.give_back(&ready.claimed, press.now()).await;
         }
     }
 );
@@ -267,5 +301,24 @@ db_test!(
             let tally = brakes::so_far(&press.db, issue).await.unwrap();
             assert_eq!(tally.answers, 1);
         }
+    }
+);
+
+db_test!(
+    what_was_counted_of_an_issue_stays_where_there_is_nothing_to_resume,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let (ledger, _, ready) = marked(&press).await;
+        let no = Reply {
+            code: 550,
+            enhanced: None,
+            lines: vec!["no".to_owned()],
+        };
+        let refused = Outcome::Failed(Failure::new(Phase::Dot, Cause::Reply(no)));
+        ledger.settle(settlement(&press, &ready, &refused)).await;
+        let issue = ready.claimed.issue_id.unwrap();
+        press.resume(issue).await;
+        let tally = brakes::so_far(&press.db, issue).await.unwrap();
+        assert_eq!(tally.answers, 1);
     }
 );

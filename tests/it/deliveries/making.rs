@@ -5,7 +5,10 @@ use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::mailroom::{MailError, Mailroom};
 use paperround::deliveries::{Claimed, Reason, State, operate};
 use paperround::feeds::publish::{PostedArticle, publish};
+use paperround::id::IssueId;
+use paperround::read_db;
 use paperround::smtp::channel::Channel;
+use paperround::token::{Purpose, READER_TOKEN_CHARS, ReaderToken};
 use paperround::worker;
 use paperround::worker::mailroom::ServiceMailroom;
 use paperround::worker::sender::{Parts, Sender};
@@ -124,6 +127,7 @@ async fn the_envelope_sender_is_the_fixed_one_else_one_of_the_mails_own_else_the
     assert_eq!(sender, fixed.1);
 }
 
+const ISSUE: &str = "SELECT id FROM issues";
 const OTHER_TIMES: &str = "UPDATE deliveries SET created_at = expires_at";
 
 /// A worker starts, does everything that can be done now, and ends.
@@ -168,5 +172,49 @@ db_test!(
             dated += usize::from(memchr::memmem::find(&text, date.as_bytes()).is_some());
         }
         assert_eq!(dated, 1, "the digest alone");
+    }
+);
+
+/// What the ways out of the mails in the outbox are about.
+fn ways_out(app: &TestApp) -> Vec<ReaderToken> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(app.folder().join("outbox")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let Some((_, way_out)) = text.split_once("/unsubscribe/") else {
+            continue;
+        };
+        let token = way_out.get(..READER_TOKEN_CHARS).unwrap_or_default();
+        found.extend(app.keys.read_reader_token(Purpose::Unsubscribe, token));
+    }
+    found
+}
+
+db_test!(
+    the_way_out_of_a_digest_names_its_reader_and_its_issue,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let site = app.serve().await;
+        app.reader(&site, "world", "ada@example.org").await;
+        site.stop().await;
+        let article = PostedArticle {
+            external_id: "a".to_owned(),
+            url: "https://example.org/a".to_owned(),
+            title: "A title".to_owned(),
+            ..Default::default()
+        };
+        publish(app, newsletter, vec![article]).await.unwrap();
+        app.time.advance(Duration::from_hours(24));
+        work(app).await;
+        let issue: IssueId = read_db!(&app.db, |conn| sqlx::query_scalar(ISSUE)
+            .fetch_one(conn)
+            .await)
+        .unwrap();
+        let subscription = app.subscription("ada@example.org").await;
+        let about = ReaderToken {
+            subscription,
+            issue: Some(issue),
+        };
+        let digests = ways_out(app).into_iter().filter(|way| *way == about);
+        assert_eq!(digests.count(), 1);
     }
 );

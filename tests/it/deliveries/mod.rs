@@ -8,6 +8,8 @@ mod after_goodbye;
 mod again;
 /// What makes an issue stop by itself.
 mod brakes;
+/// What stops or ends one issue, reader or worker, beside others that go on.
+mod bystanders;
 /// Cancelled issues: what goes back, and what does not.
 mod cancelling;
 /// Claims: what is due, in its order.
@@ -58,6 +60,8 @@ mod settled;
 mod signing;
 /// How relays stand, as it is written down for people.
 mod standings;
+/// What is written, counted and looked at at one time.
+mod together;
 /// Marks beside acts that have not committed yet.
 mod uncommitted;
 

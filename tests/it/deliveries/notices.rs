@@ -349,3 +349,18 @@ db_test!(
         );
     }
 );
+
+db_test!(
+    what_stood_against_an_address_when_its_notice_was_decided_about_stops_no_mark,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        press.sign_up("ada@example.org").await;
+        // since it was queued, and before its claim
+        press.time.advance(Duration::from_secs(1));
+        press.suppress(b"key").await;
+        press.time.advance(Duration::from_secs(1));
+        let ready = claim_notice(&press).await;
+        let marked = ledger(&press).mark(&ready[0], "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+    }
+);

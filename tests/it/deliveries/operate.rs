@@ -396,3 +396,27 @@ db_test!(
         assert_eq!(end().await, (why, Some(press.now())));
     }
 );
+
+db_test!(
+    what_is_held_of_a_cancelled_issue_counts_as_sent_or_not_sent_and_is_not_sent_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(3).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(CRASHED).await;
+        press.cancel(edition.issue).await;
+        let [arrived, gone, again] = edition.deliveries[..] else {
+            panic!("there are three");
+        };
+        let again = decide(&press, edition.issue, again, HeldDecision::SendAgain).await;
+        assert!(matches!(again, Err(Refusal::IssueState(_))), "{again:?}");
+        for (id, decision, state) in [
+            (arrived, HeldDecision::Sent, State::Sent),
+            (gone, HeldDecision::NotSent, State::Skipped),
+        ] {
+            decide(&press, edition.issue, id, decision).await.unwrap();
+            assert_eq!(press.state(id).await, state);
+        }
+        assert_eq!(press.issue_state(edition.issue).await, "cancelled");
+    }
+);

@@ -81,6 +81,39 @@ db_test!(
     }
 );
 
+db_test!(
+    a_worker_writes_down_what_is_news_to_it_and_nothing_over_what_another_wrote,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let rests = |reason: &str| Health::BackingOff {
+            until: press.now() + Duration::from_mins(15),
+            reason: reason.to_owned(),
+        };
+        let stand = |own, spare| {
+            [("own", own), ("spare", spare)].map(|(relay, health)| Standing {
+                relay: relay.to_owned(),
+                health,
+            })
+        };
+        let mut known = [Vec::new(), Vec::new()];
+        for (worker, standings) in [
+            (0, stand(Health::Ok, Health::Ok)),
+            (1, stand(Health::Ok, Health::Ok)),
+            (0, stand(rests("421 busy"), Health::Ok)),
+            (1, stand(Health::Ok, rests("451 later"))),
+            (0, stand(rests("421 full"), Health::Ok)),
+        ] {
+            let known = &mut known[worker];
+            let noted = relays::note(&press.db, &standings, known, press.now()).await;
+            noted.unwrap();
+        }
+        let names = ["own", "spare"].map(str::to_owned);
+        let rows = relays::standing(&press.db, &names).await.unwrap();
+        let reasons: Vec<_> = rows.iter().map(|row| row.reason.as_deref()).collect();
+        assert_eq!(reasons, [Some("421 full"), Some("451 later")]);
+    }
+);
+
 #[test]
 fn what_is_wrong_with_a_relay_is_said_in_a_sentence() {
     let at = Timestamp::UNIX_EPOCH;

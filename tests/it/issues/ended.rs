@@ -209,3 +209,66 @@ db_test!(
         assert_eq!(again.subject.as_deref(), Some("Article 1"));
     }
 );
+
+const PAUSE: &str = "UPDATE issues SET paused_at = created_at WHERE state = 'preparing'";
+const RESUME: &str = "UPDATE issues SET paused_at = NULL";
+
+db_test!(
+    an_issue_that_is_paused_while_it_is_prepared_stays_so_whether_or_not_it_has_mails,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = [(topic(app, &newsletter, "asia").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &asia, None).await;
+        let cases: [(usize, &[&str], IssueState); 2] = [
+            (1, &["asia"], IssueState::Sending),
+            (2, &[], IssueState::Skipped),
+        ];
+        for (number, topics, expected) in cases {
+            publish(app, &newsletter, vec![posted(number, topics)]).await;
+            let id = frozen(app, &newsletter).await;
+            app.execute(PAUSE).await;
+            advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+            let paused = issue(app, id).await;
+            assert_eq!(paused.state, IssueState::Preparing, "{expected}");
+            assert!(paused.prepared_at.is_some());
+            app.execute(RESUME).await;
+            advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+            assert_eq!(issue(app, id).await.state, expected);
+            settle_all(app, id).await;
+        }
+    }
+);
+
+const CHANGES: [(&str, &str); 2] = [
+    (
+        "UPDATE issues SET candidates = candidates + 1",
+        "UPDATE issues SET candidates = candidates - 1",
+    ),
+    (
+        "UPDATE issues SET candidates = candidates + 1, queued = queued + 1",
+        "UPDATE issues SET candidates = candidates - 1, queued = queued - 1",
+    ),
+];
+
+db_test!(
+    an_issue_is_released_only_when_all_its_mails_are_there_and_all_its_readers_are_counted,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        for (number, (wrong, right)) in (1..).zip(CHANGES) {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            let mut draft = new_issue(&newsletter, DAILY, app.now());
+            draft.release_when_prepared = false;
+            let draft = send(app, draft).await;
+            let allowed = paperround::issues::release::allow(app, draft.id).await;
+            assert!(allowed.unwrap());
+            for (sql, expected) in [(wrong, IssueState::Preparing), (right, IssueState::Sending)] {
+                app.execute(sql).await;
+                advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+                assert_eq!(issue(app, draft.id).await.state, expected, "{sql}");
+            }
+            settle_all(app, draft.id).await;
+        }
+    }
+);

@@ -112,3 +112,27 @@ db_test!(
         assert_eq!(given(app, ada).await, [0, 2]);
     }
 );
+
+db_test!(
+    who_was_read_ahead_and_whose_older_mail_is_sent_meanwhile_waits_for_nothing,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        let ben = reader(app, &newsletter, "ben@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let second = frozen(app, &newsletter).await;
+        let renderer = Arc::new(Renderer::of(app));
+        let mut preparation = Preparation::new(app, &renderer, second, 1);
+        let step = preparation.step().await.unwrap();
+        assert!(matches!(step, Step::Chunk(_)), "{step:?}");
+        // Ben was read while Ada was written: his first mail still waited
+        settle_all(app, first.id).await;
+        while preparation.step().await.unwrap() != Step::Prepared {}
+        let mail = |reader, numbers: &[usize]| (reader, "pending".to_owned(), numbers.to_vec());
+        let expected = [mail(ada, &[2, 1]), mail(ben, &[2])];
+        assert_eq!(deliveries(app, second).await, expected);
+    }
+);

@@ -23,6 +23,10 @@ db_test!(
         let sample = shown.sample.expect("somebody would get it");
         assert_eq!(sample.subject, "A long night");
         assert!(sample.text.contains("Dear reader, it was a long night."));
+        for part in [&sample.html, &sample.text] {
+            // a token that opens nothing, and no mark
+            assert!(part.contains("/unsubscribe/preview-"), "{part}");
+        }
         let eml = String::from_utf8(sample.eml).unwrap();
         assert!(eml.contains("\r\nFeedback-ID: i-2:n-world:"), "{eml}");
     }

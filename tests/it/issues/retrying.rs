@@ -108,6 +108,12 @@ db_test!(
     a_mail_that_waits_again_while_its_reader_is_prepared_is_the_only_one,
     async |app: &TestApp| {
         let (newsletter, ada, weekly) = expired(app).await;
+        // an issue after it is on its way to somebody else
+        let monthly = [(topic(app, &newsletter, "all").await, Cadence::Monthly)];
+        reader(app, &newsletter, "ben@example.org", &monthly, None).await;
+        let monthly = new_issue(&newsletter, &[Cadence::Monthly], app.now());
+        let monthly = send(app, monthly).await;
+        assert_eq!(deliveries(app, monthly.id).await.len(), 1);
         let daily = frozen(app, &newsletter).await;
         let ((has_begun, begun), (may_end, end)) = (oneshot::channel(), oneshot::channel());
         let commit = async move {
@@ -129,7 +135,7 @@ db_test!(
             let Step::Chunk(counts) = step.await.unwrap() else {
                 panic!("a chunk is done");
             };
-            assert_eq!((counts.queued, counts.excluded), (0, 1));
+            assert_eq!((counts.queued, counts.excluded), (0, 2));
         };
         tokio::join!(retrying, preparing);
         assert_eq!(
@@ -218,5 +224,35 @@ db_test!(
         assert_eq!(given(app, ada).await, [0, 0]);
         assert_eq!(retry(app, daily.id, async {}).await.unwrap(), 1);
         assert_eq!(given(app, ada).await, [2, 2]);
+    }
+);
+
+db_test!(
+    who_has_two_mails_on_their_way_waits_for_the_one_that_cannot_be_taken_over,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let both = [(asia, Cadence::Weekly), (europe, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &both, None).await;
+        let articles = vec![posted(1, &["asia"]), posted(2, &["europe"])];
+        publish(app, &newsletter, articles).await;
+        let weekly = send(app, new_issue(&newsletter, WEEKLY, app.now())).await;
+        grow_old(app).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(retry(app, weekly.id, async {}).await.unwrap(), 1);
+
+        publish(app, &newsletter, vec![posted(3, &["europe"])]).await;
+        let new = new_issue(&newsletter, DAILY, app.now());
+        let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
+        assert_eq!((shown.recipients, shown.waiting), (0, 1));
+        let next = send(app, new).await;
+        assert_eq!(next.state, IssueState::Skipped, "{:?}", next.state_reason);
+        let mail = |state: &str, numbers: &[usize]| (ada, state.to_owned(), numbers.to_vec());
+        assert_eq!(deliveries(app, weekly.id).await, [mail("pending", &[1])]);
+        assert_eq!(deliveries(app, daily.id).await, [mail("skipped", &[2])]);
+        settle_all(app, weekly.id).await;
+        let last = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, last.id).await, [mail("pending", &[3, 2])]);
     }
 );

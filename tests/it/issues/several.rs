@@ -237,3 +237,28 @@ db_test!(
         assert_eq!(expires(app, other.id).await, before);
     }
 );
+
+db_test!(
+    an_issue_reaches_back_to_the_oldest_that_any_older_mail_has_not_sent,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let until = Some(app.now() + Duration::from_hours(1));
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, until).await;
+        let ben = reader(app, &newsletter, "ben@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        settle_all(app, first.id).await;
+        // Ada's pause is over: her mail begins with the first article, Ben's with the second, and both wait
+        app.time.advance(Duration::from_hours(2));
+        for (number, hers, his) in [(2, vec![2, 1], vec![2]), (3, vec![3, 2, 1], vec![3, 2])] {
+            publish(app, &newsletter, vec![posted(number, &[])]).await;
+            let sent = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+            let expected = [
+                (ada, "pending".to_owned(), hers),
+                (ben, "pending".to_owned(), his),
+            ];
+            assert_eq!(deliveries(app, sent.id).await, expected);
+        }
+    }
+);

@@ -64,6 +64,25 @@ db_test!(
 );
 
 db_test!(
+    an_issue_by_hand_has_the_words_that_it_was_given,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let manual = ManualIssue {
+            subject: Some("A long night".to_owned()),
+            intro: Some("Dear reader".to_owned()),
+            ..ManualIssue::default()
+        };
+        for release in [true, false] {
+            let new = manual.issue(app, &newsletter, release);
+            assert_eq!((new.kind, new.due_at), (IssueKind::Manual, app.now()));
+            assert_eq!((new.max_cards, new.release_when_prepared), (12, release));
+            assert_eq!(new.subject.as_deref(), Some("A long night"));
+            assert_eq!(new.intro.as_deref(), Some("Dear reader"));
+        }
+    }
+);
+
+db_test!(
     an_issue_of_a_schedule_that_wants_drafts_waits_for_an_operator,
     async |app: &TestApp| {
         let newsletter = newsletter(app, 12).await;

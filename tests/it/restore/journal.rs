@@ -204,6 +204,20 @@ async fn a_goodbye_at_the_very_moment_of_joining_is_not_forgotten() {
     );
 }
 
+const BOUNCED: &str = "UPDATE subscriptions SET state = 'bounced', ended_at = started_at
+     WHERE id = (SELECT MIN(id) FROM subscriptions)";
+const COMPLAINED: &str =
+    "UPDATE subscriptions SET state = 'complained', ended_at = started_at WHERE state = 'active'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_who_did_not_leave_is_written_to_the_journal() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA, BOB]).await;
+    scene.app.execute(BOUNCED).await;
+    scene.app.execute(COMPLAINED).await;
+    scene.work().await;
+    assert_eq!(journal(&scene), "");
+}
+
 #[cfg(feature = "test-postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_has_no_journal() {

@@ -1,6 +1,6 @@
 use super::message::servers;
 use super::*;
-use crate::support::smtp_server::{Act, Step};
+use crate::support::smtp_server::{Act, Offers, Step};
 
 #[tokio::test]
 async fn nothing_goes_along_with_a_message_where_the_relay_does_not_offer_pipelining() {
@@ -130,4 +130,25 @@ async fn an_answer_that_nobody_may_give_behind_a_refusal_closes_too() {
         assert_eq!(verdict, Verdict::Refused, "{odd}");
         assert!(!connection.is_ready(), "{odd}");
     }
+}
+
+#[tokio::test]
+async fn a_relay_begins_anew_behind_a_refusal_though_a_message_it_does_not_take_came_between() {
+    let offers = Offers {
+        size: Some(50_000),
+        ..Offers::default()
+    };
+    let server = SmtpServer::offering(offers).await;
+    let mut connection = connect(&server).await;
+    let refusal = Act::reply("550 5.1.1 never");
+    server.script().once(Step::Rcpt, refusal);
+    for (bytes, verdict) in [
+        (100, Verdict::Refused),
+        (60_000, Verdict::IssuePaused),
+        (100, Verdict::Sent),
+    ] {
+        let (found, failure) = end(&mut connection, "one", "ada@example.org", bytes).await;
+        assert_eq!(found, verdict, "{failure:?}");
+    }
+    assert_eq!(server.accepted().len(), 1);
 }

@@ -165,3 +165,26 @@ async fn what_is_idle_is_closed_at_every_relay() {
     Channel::Smtp(route.clone()).close_idle().await;
     assert_eq!(open(), [0, 0]);
 }
+
+#[tokio::test]
+async fn where_no_relay_is_usable_that_is_waited_for_which_may_be_tried_first() {
+    let (server, clock) = (SmtpServer::start().await, clock());
+    // halted at once, for nothing would protect the password
+    let unfit = RelayConfig {
+        login: Some(("ada".to_owned(), SecretString::from("never"))),
+        ..config(&server)
+    };
+    let stops = vec![
+        stop("first", config(&server), &clock),
+        stop("second", unfit, &clock),
+    ];
+    let route = Route::new(stops, clock.clone());
+    let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+    server.script().once(Step::Banner, busy);
+    for tried in route.stops() {
+        assert!(tried.relay.open().await.is_err());
+    }
+    let [first, second] = [0, 1].map(|at| route.stops()[at].relay.health());
+    assert!(matches!(second, Health::Halted { .. }));
+    assert_eq!(route.health(), first);
+}
