@@ -170,6 +170,14 @@ db_test!(
         site.post(&link, &[]).await.assert_status(200);
         let welcomed = words(app, WELCOME).await;
         assert!(welcomed.contains("will come once a week."), "{welcomed}");
+        // nor is one begun that nobody chose: the newsletter's own is daily
+        let form = [("email", BOB), ("topic", "asia")];
+        let answer = site.post("/subscribe/world", &form).await;
+        answer.assert_status(303);
+        let link = format!("/confirm/{}", app.confirm_token(BOB).await);
+        site.post(&link, &[]).await.assert_status(200);
+        let weekly = ["interest asia weekly 0 0"; 2];
+        assert_eq!(app.rows_of("interest").await, weekly);
         site.stop().await;
     }
 );

@@ -189,6 +189,15 @@ fn an_interest_below_the_floor_waits_for_the_next_issue() {
 }
 
 #[test]
+fn an_interest_that_began_behind_an_issues_cutoff_is_left_where_it_is() {
+    // its reader confirmed between the freezing and the preparing
+    let released: Vec<_> = (1..=3).map(|seq| article(seq, &[])).collect();
+    let mut reader = [interest("all", Daily, 3, 3)];
+    assert!(give(&mut reader, &released[..2], 2, &[Daily]).is_empty());
+    assert_eq!(reader[0].given_seq, 3);
+}
+
+#[test]
 fn a_move_is_remembered_as_json() {
     let reader = [interest("all", Daily, 3, 5)];
     let due = due(&reader, &[], reach(&[Daily], 0, 9));
