@@ -83,7 +83,9 @@ pub(super) async fn store(
         .db
         .write(move |tx| Box::pin(async move { store_signups(tx, &work, &requests).await }))
         .await?;
-    app.queued.notify_one();
+    if stored.iter().any(Result::is_ok) {
+        app.queued.notify_one();
+    }
     Ok(stored)
 }
 
