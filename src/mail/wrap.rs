@@ -5,6 +5,9 @@ use super::clean;
 /// The width of a text part's lines (RFC 5322, section 2.1.1 recommends at most 78).
 const WIDTH: usize = 72;
 
+/// What a line of a list begins with.
+const ITEM: &str = "* ";
+
 /// `text` wrapped at spaces, without trailing white space, with at most one blank line in a row.
 ///
 /// A word longer than a line, such as a link, is never broken. What follows `* ` is indented under it.
@@ -30,16 +33,21 @@ pub(super) fn wrapped(text: &str) -> String {
 }
 
 fn wrap_line(line: &str, out: &mut String) {
-    let indent = if line.starts_with("* ") { "  " } else { "" };
-    let mut used = 0;
-    for word in line.split_whitespace() {
+    let (mark, words) = match line.strip_prefix(ITEM) {
+        Some(words) => (ITEM, words),
+        None => ("", line),
+    };
+    out.push_str(mark);
+    let indent = mark.len();
+    let mut used = indent;
+    for word in words.split_whitespace() {
         let width = word.chars().count();
         let alone = is_link(word);
-        if used > indent.len() && (alone || used + 1 + width > WIDTH) {
+        if used > indent && (alone || used + 1 + width > WIDTH) {
             out.push('\n');
-            out.push_str(indent);
-            used = indent.len();
-        } else if used > indent.len() {
+            out.extend(std::iter::repeat_n(' ', indent));
+            used = indent;
+        } else if used > indent {
             out.push(' ');
             used += 1;
         }
@@ -77,6 +85,25 @@ mod tests {
     fn blank_lines_never_pile_up_and_lists_hang() {
         assert_eq!(wrapped("\n\na \n\n\n \nb\n\n"), "a\n\nb\n");
         let list = wrapped(&format!("* {}", "word ".repeat(20)));
-        assert!(list.lines().nth(1).unwrap().starts_with("  word"));
+        let lines: Vec<&str> = list.lines().collect();
+        assert!(lines[0].starts_with("* word word"));
+        assert!(lines[1].starts_with("  word word"));
+        assert_eq!(
+            wrapped("* One\n* https://news.example/"),
+            "* One\n* https://news.example/\n"
+        );
+    }
+
+    #[test]
+    fn a_link_without_tls_stands_alone_too() {
+        let text = wrapped("see http://news.example/ for more");
+        assert_eq!(text, "see\nhttp://news.example/\nfor more\n");
+    }
+
+    #[test]
+    fn a_line_is_filled_up_to_its_width() {
+        let full = format!("{}{}", "aaaaaaa ".repeat(8), "a".repeat(8));
+        assert_eq!(wrapped(&full), format!("{full}\n"));
+        assert_eq!(wrapped(&format!("{full}a")).lines().count(), 2);
     }
 }
