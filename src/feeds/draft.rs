@@ -49,13 +49,23 @@ pub fn draft(entry: &Entry) -> Draft {
         text::cut_at_sentence(&text::one_line(&entry.authors.join(", ")), TITLE_CHARACTERS);
     let image = image(entry);
     let url = entry.url.clone();
+    let picture = image.as_ref().map_or_else(String::new, |image| {
+        let pixels = |size: Option<u32>| size.unwrap_or_default();
+        format!(
+            "{} {} {} {}",
+            image.url,
+            pixels(image.width),
+            pixels(image.height),
+            image.alt
+        )
+    });
     let shown = [
         url.as_ref().map_or("", Url::as_str),
         title.as_str(),
         summary.as_str(),
         content_html.as_str(),
         author.as_str(),
-        image.as_ref().map_or("", |image| image.url.as_str()),
+        picture.as_str(),
     ];
     Draft {
         content_hash: digest_of(&shown),
@@ -179,5 +189,27 @@ mod tests {
         assert_eq!(draft(&entry).content_hash, before);
         entry.title = Markup::Html("U".to_owned());
         assert_ne!(draft(&entry).content_hash, before);
+    }
+
+    #[test]
+    fn another_size_or_description_of_the_picture_is_an_edit() {
+        let hash = |picture: &str| {
+            let entry = Entry {
+                summary: Some(Markup::Html(format!("<p>Text</p>{picture}"))),
+                ..Entry::default()
+            };
+            assert!(draft(&entry).image.is_some());
+            draft(&entry).content_hash
+        };
+        let first = "<img src=https://site.example/a.jpg width=800 height=400 alt=Bridge>";
+        assert_eq!(hash(first), hash(first));
+        for (old, new) in [
+            ("800", "801"),
+            ("400", "401"),
+            ("Bridge", "Tower"),
+            ("a.jpg", "b.jpg"),
+        ] {
+            assert_ne!(hash(first), hash(&first.replace(old, new)), "{new}");
+        }
     }
 }
