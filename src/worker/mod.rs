@@ -136,13 +136,24 @@ impl Prepared {
             self.sender.run(stop.clone()).await;
             self.ended.cancel();
         };
+        // what is on the wire is this worker's until it has ended: nobody else may take it for a dead one's before
+        let ended = async {
+            stop.cancelled().await;
+            self.ended.cancelled().await;
+        };
+        let keeping = async {
+            tokio::select! {
+                () = keep(&self.app.db, lock, &stop, &self.ended) => {}
+                () = ended => {}
+            }
+        };
         tokio::join!(
             sending,
+            keeping,
             stop.run_until_cancelled(scheduler::poll_feeds(&self.app)),
             stop.run_until_cancelled(repeat(|| scheduler::make_issues_due(&self.app))),
             stop.run_until_cancelled(repeat(|| advance(&self.app, &renderer))),
             stop.run_until_cancelled(clean(&self.app)),
-            stop.run_until_cancelled(keep(&self.app.db, lock, &stop, &self.ended)),
         );
     }
 

@@ -131,15 +131,15 @@ impl Sender {
     /// Sends until `stop`, or until the database turns out to be damaged; then lets what is on the wire come to its end,
     /// gives back the rest and says goodbye.
     pub async fn run(&self, stop: CancellationToken) {
-        let stop = stop.child_token();
+        let (stop, ended) = (stop.child_token(), CancellationToken::new());
         let sending = async {
             self.send(&stop, Until::Stopped).await;
             stop.cancel();
+            ended.cancel();
         };
-        let beating = async {
-            tokio::join!(self.beat(&stop), self.tidy(&stop));
-        };
-        tokio::join!(sending, beating);
+        // what is on the wire needs signs of life to the end
+        let beating = ended.run_until_cancelled(self.beat());
+        tokio::join!(sending, beating, self.tidy(&stop));
     }
 
     /// Sends everything that can be claimed now, and comes back when nothing more can. For commands and tests.
@@ -321,9 +321,10 @@ impl Sender {
         }
     }
 
-    async fn beat(&self, stop: &CancellationToken) {
+    async fn beat(&self) {
         let mut ticks = ticks(self.parts.pace.heartbeat);
-        while self.next(stop, &mut ticks).await {
+        loop {
+            ticks.tick().await;
             self.show_life().await;
         }
     }
@@ -337,7 +338,7 @@ impl Sender {
     async fn tidy(&self, stop: &CancellationToken) {
         let mut ticks = ticks(self.parts.pace.sweep);
         let mut turn = 0;
-        while self.next(stop, &mut ticks).await {
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.sweep().await;
             // It looks at everything that waits, and nothing is urgent about it: a claim leaves out what is over.
             if turn % EXPIRE_EVERY == 0 {
@@ -345,13 +346,6 @@ impl Sender {
             }
             turn += 1;
             self.parts.channel.close_idle().await;
-        }
-    }
-
-    async fn next(&self, stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> bool {
-        tokio::select! {
-            _ = ticks.tick() => true,
-            () = stop.cancelled() => false,
         }
     }
 

@@ -60,6 +60,8 @@ mod settled;
 mod signing;
 /// How relays stand, as it is written down for people.
 mod standings;
+/// What a stop waits for, and what goes on until then.
+mod stopping;
 /// What is written, counted and looked at at one time.
 mod together;
 /// Marks beside acts that have not committed yet.

@@ -91,6 +91,20 @@ impl Press {
         Sender::new(parts)
     }
 
+    /// A sender of `worker`, which shows life that often.
+    pub(crate) fn sender_beating(
+        &self,
+        server: &SmtpServer,
+        worker: Worker,
+        heartbeat: Duration,
+    ) -> Sender {
+        let clock = self.time.clone();
+        let relay = self.relay("scripted", To::port(server.port()), clock.clone());
+        let mut parts = self.parts(Route::to(relay, clock.clone()), worker, clock);
+        parts.pace.heartbeat = heartbeat;
+        Sender::new(parts)
+    }
+
     /// A sender of mails from another mailroom, over one connection.
     pub(crate) async fn sender_signed(
         &self,
