@@ -436,9 +436,14 @@ impl Lease {
         };
         let enough = self.relay.reuse.messages;
         let open = self.open();
-        if open.messages > 0 && failure.phase == Phase::Mail && failure.is_transient() {
-            // Many relays take so many messages over one connection and then say so here. It is given no more; if the
-            // relay means itself, the next connection hears it at its first message.
+        let is_next = match failure.phase {
+            Phase::Mail => open.messages > 0,
+            Phase::Rset => true,
+            _ => false,
+        };
+        if is_next && failure.is_transient() {
+            // Many relays take so many messages, or refuse so many recipients, over one connection and then say so here. It
+            // is given no more; if the relay means itself, the next connection hears it at its first message.
             open.messages = enough;
             return;
         }

@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -235,4 +236,55 @@ async fn s14_a_connection_that_is_parked_while_another_is_one_too_many_is_the_li
     });
     assert!(matches!(second, Err(Unavailable::Busy)));
     assert_eq!(relay.health(), Health::Ok);
+}
+
+/// Postfix writes 421 after so many refusals, and it is read as the answer to the next command.
+#[tokio::test]
+async fn a_connection_that_has_heard_enough_refusals_is_no_fault_of_its_relay() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let enough = Act::reply("421 4.7.0 too many errors").then(After::Close);
+    let wire = wire("one", 100);
+    for _ in 0..3 {
+        let unknown = Act::reply("550 5.1.1 unknown");
+        server.script().once(Step::Rcpt, unknown);
+        server.script().once(Step::Rset, enough.clone());
+        let mut lease = relay.open().await.unwrap();
+        let envelope = envelope("ada@example.org", &wire);
+        let refused = lease.envelope(&envelope).await.unwrap_err();
+        assert_eq!(refused.verdict(), Verdict::Refused);
+        let ended = lease.envelope(&envelope).await.unwrap_err();
+        assert_eq!(ended.verdict(), Verdict::NotSent);
+        assert!(!lease.is_usable());
+        drop(lease);
+        assert_eq!(relay.health(), Health::Ok);
+    }
+    assert_eq!(server.counters().connections, 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_used_again_is_closed_with_a_goodbye() {
+    let (idle, messages) = (Duration::ZERO, 1);
+    let usual = Reuse::default;
+    for reuse in [
+        Reuse { idle, ..usual() },
+        Reuse {
+            messages,
+            ..usual()
+        },
+    ] {
+        let server = SmtpServer::start().await;
+        let goodbyes = Arc::new(AtomicUsize::new(0));
+        let counted = goodbyes.clone();
+        let bye = Act::reply("221 2.0.0 bye").calling(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        server.script().always(Step::Quit, bye);
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let relay = Relay::new(connector(&server), reuse, clock(), entropy);
+        for id in ["one", "two"] {
+            assert_eq!(send_over(&relay, id).await.unwrap(), Verdict::Sent);
+        }
+        assert_eq!(goodbyes.load(Ordering::Relaxed), 1);
+    }
 }
