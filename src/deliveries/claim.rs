@@ -7,7 +7,7 @@ use super::mailroom::{Decision, Mailroom};
 use super::store::claim::{self, Pick};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
-use crate::id::{IssueId, WorkerId};
+use crate::id::{IssueId, NewsletterId, WorkerId};
 
 /// A claimed delivery with what its claim was decided on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub async fn notices_wait(db: &Db, now: Timestamp) -> sqlx::Result<bool> {
     claim::notices_wait(db, now).await
 }
 
-/// Issues that have something to claim.
-pub async fn open_issues(db: &Db, now: Timestamp) -> sqlx::Result<Vec<IssueId>> {
+/// Issues that have something to claim, each with its newsletter.
+pub async fn open_issues(db: &Db, now: Timestamp) -> sqlx::Result<Vec<(IssueId, NewsletterId)>> {
     claim::open_issues(db, now).await
 }

@@ -28,7 +28,7 @@ use crate::smtp::channel::{Channel, Line};
 use crate::smtp::connection::Fence;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::health::jitter;
-use crate::smtp::outcome::{Cause, Failure, Outcome, Phase, Verdict};
+use crate::smtp::outcome::{Cause, Failure, Outcome, Phase};
 use crate::smtp::wire::Wire;
 use crate::telemetry::mask_emails;
 
@@ -320,10 +320,8 @@ impl Sending {
 
     async fn refuse<W: Borrow<Ready>>(&self, line: &Line, loaded: &Loaded<W>, failure: &Failure) {
         let claimed = &loaded.work.borrow().claimed;
-        let is_about_sender =
-            failure.phase == Phase::Mail && failure.verdict() == Verdict::IssuePaused;
         let (relay, sender) = (line.name(), claimed.newsletter_id.to_string());
-        if is_about_sender && self.channel.refuses(&relay, &sender) {
+        if failure.is_about_sender() && self.channel.refuses(&relay, &sender) {
             let why = mask_emails(&failure.to_string());
             tracing::error!(
                 relay = &*relay,

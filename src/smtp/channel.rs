@@ -131,6 +131,14 @@ impl Channel {
         }
     }
 
+    /// The same for one sender, whom some of its relays may refuse.
+    pub fn health_for(&self, sender: &str) -> Health {
+        match self {
+            Self::Smtp(route) => route.health_for(sender),
+            Self::Outbox(_) => Health::Ok,
+        }
+    }
+
     /// A line to hand messages to, one after another. Waits while all are in use.
     pub async fn open(&self, wish: &Wish<'_>) -> Result<Line, Unavailable> {
         match self {
@@ -311,5 +319,26 @@ mod tests {
             (Arc::<str>::from(name), Allowance::per_second(rate, burst))
         });
         assert_eq!(slow.allowances(), expected);
+    }
+
+    #[test]
+    fn every_relay_has_the_times_that_the_settings_give() {
+        let relays = r#"[
+            {"name": "own", "url": "smtp://127.0.0.1:25", "tls": "none"},
+            {"name": "next", "url": "smtp://127.0.0.1:26", "tls": "none"}
+        ]"#;
+        let Channel::Smtp(route) = channel_of(&[
+            ("smtp.relays", relays),
+            ("delivery.body_deadline", "2m"),
+            ("delivery.reply_deadline", "8m"),
+        ]) else {
+            panic!("there are relays");
+        };
+        let times = route.stops().iter().map(|stop| {
+            let deadlines = stop.relay.connector().deadlines();
+            (deadlines.body, deadlines.dot)
+        });
+        let expected = (Duration::from_mins(2), Duration::from_mins(8));
+        assert_eq!(times.collect::<Vec<_>>(), [expected; 2]);
     }
 }

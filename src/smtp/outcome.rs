@@ -203,6 +203,13 @@ impl Failure {
         }
     }
 
+    /// Whether the relay said that it does not take this sender; another one may.
+    pub fn is_about_sender(&self) -> bool {
+        self.phase == Phase::Mail
+            && matches!(self.replied(), Some(Class::Permanent))
+            && !self.is_about_size()
+    }
+
     fn opening(&self) -> Verdict {
         match self.cause {
             Cause::Unfit(_) => Verdict::RelayHalted,

@@ -92,10 +92,22 @@ impl Route {
 
     /// Whether something can be sent: over any relay whose turn it is. Else from when on one may be tried.
     pub fn health(&self) -> Health {
+        self.health_of(|_| true)
+    }
+
+    /// The same for one sender: over the relays that have not refused it.
+    pub fn health_for(&self, sender: &str) -> Health {
+        let refused = self.lock();
+        self.health_of(|at| !refused.contains(&(at, sender.to_owned())))
+    }
+
+    /// Over the relays at some positions; at least one.
+    fn health_of(&self, counts: impl Fn(usize) -> bool) -> Health {
         let now = self.clock.now();
         let mut turn = Timestamp::UNIX_EPOCH;
         let mut earliest: Option<Timestamp> = None;
-        for stop in &self.stops {
+        let mut first = None;
+        for (_, stop) in self.stops.iter().enumerate().filter(|(at, _)| counts(*at)) {
             let health = stop.relay.health();
             let usable = health.usable_from().unwrap_or(turn).max(turn);
             if health == Health::Ok && turn <= now {
@@ -104,14 +116,14 @@ impl Route {
             earliest = Some(earliest.map_or(usable, |earlier| earlier.min(usable)));
             let since = stop.relay.unusable_since().unwrap_or(now);
             turn = turn.max(since + FAILOVER_AFTER);
+            first.get_or_insert(health);
         }
-        match (self.stops[0].relay.health(), earliest) {
-            (Health::Halted { reason, .. }, Some(until)) => Health::Halted { until, reason },
-            (Health::BackingOff { reason, .. }, Some(until)) => {
+        match (first, earliest) {
+            (Some(Health::Halted { reason, .. }), Some(until)) => Health::Halted { until, reason },
+            (Some(Health::BackingOff { reason, .. }), Some(until)) => {
                 Health::BackingOff { until, reason }
             }
-            // the first was usable again between two looks
-            (Health::Ok, _) | (_, None) => Health::Ok,
+            (Some(Health::Ok) | None, _) | (_, None) => Health::Ok,
         }
     }
 

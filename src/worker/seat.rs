@@ -20,6 +20,9 @@ use crate::telemetry::mask_emails;
 /// How long a line waits where the relay allows no more connections.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
 
+/// How long a row waits whose relay rests while others, which it may not use, are at work.
+const RESTING_WAIT: Duration = Duration::from_secs(1);
+
 /// One line's work.
 pub(super) struct Seat {
     /// Where its work comes from.
@@ -64,15 +67,18 @@ impl Seat {
         mut taken: Taken<'q>,
     ) -> (Option<Line>, Option<Taken<'q>>) {
         if self.is_stopped(taken.borrow(), taken.ticket()) {
-            self.give_back(&taken).await;
+            self.give_back(&taken, Duration::ZERO).await;
             return (line, None);
         }
-        let Some(mut line) = self.line_for(line, &mut taken).await else {
-            self.give_back(&taken).await;
-            return (None, None);
+        let mut line = match self.line_for(line, &mut taken).await {
+            Ok(line) => line,
+            Err(wait) => {
+                self.give_back(&taken, wait).await;
+                return (None, None);
+            }
         };
         if !self.may_begin() || self.is_stopped(taken.borrow(), taken.ticket()) {
-            self.give_back(&taken).await;
+            self.give_back(&taken, Duration::ZERO).await;
             return (Some(line), None);
         }
         let relay = line.name();
@@ -90,8 +96,9 @@ impl Seat {
         (line.is_usable().then_some(line), left)
     }
 
-    /// A line for what was taken, with a token where its relay's pace is limited. `None` where none is to be had.
-    async fn line_for(&self, line: Option<Line>, taken: &mut Taken<'_>) -> Option<Line> {
+    /// A line for what was taken, with a token where its relay's pace is limited; or how long it waits, where none is to be
+    /// had.
+    async fn line_for(&self, line: Option<Line>, taken: &mut Taken<'_>) -> Result<Line, Duration> {
         let mut line = line.filter(Line::is_usable);
         let mut paid_for: Option<Arc<str>> = None;
         loop {
@@ -107,13 +114,13 @@ impl Seat {
             };
             let relay = found.name();
             if paid_for.as_ref() == Some(&relay) || self.pacer.try_take(&relay).await {
-                return Some(found);
+                return Ok(found);
             }
             // others may use the connection meanwhile, and it is looked at again before it is used
             drop(found);
             tokio::select! {
                 () = self.pacer.take(&relay) => {}
-                () = self.queue.until_closed() => return None,
+                () = self.queue.until_closed() => return Err(Duration::ZERO),
             }
             paid_for = Some(relay);
             self.queue.notice_first(taken);
@@ -132,27 +139,31 @@ impl Seat {
         issue.is_some_and(|issue| self.sending.ledger.is_stopped(issue, ticket))
     }
 
-    async fn give_back(&self, taken: &Taken<'_>) {
+    async fn give_back(&self, taken: &Taken<'_>, wait: Duration) {
         let ready: &Ready = taken.borrow();
-        let now = self.sending.clock.now();
-        self.sending.ledger.give_back(&ready.claimed, now).await;
+        let not_before = self.sending.clock.now() + wait;
+        self.sending
+            .ledger
+            .give_back(&ready.claimed, not_before)
+            .await;
     }
 
-    /// Opens a line; `None` where the relay is not to be had. Where others use all that it allows, it waits a little,
-    /// so that rows do not come and go at full speed.
-    async fn open(&self, wish: &Wish<'_>) -> Option<Line> {
+    /// Opens a line, or says how long the row waits where the relay is not to be had. Where others use all that it allows,
+    /// it waits a little here, so that rows do not come and go at full speed.
+    async fn open(&self, wish: &Wish<'_>) -> Result<Line, Duration> {
         let began = Instant::now();
         loop {
             match self.channel.open(wish).await {
-                Ok(line) => return Some(line),
+                Ok(line) => return Ok(line),
                 Err(Unavailable::Busy) if began.elapsed() < BUSY_WAIT * 10 => {
                     tokio::time::sleep(BUSY_WAIT).await;
                 }
-                Err(Unavailable::Busy | Unavailable::Resting { .. }) => return None,
+                Err(Unavailable::Busy) => return Err(Duration::ZERO),
+                Err(Unavailable::Resting { .. }) => return Err(RESTING_WAIT),
                 Err(Unavailable::Failed(failure)) => {
                     let error = mask_emails(&failure.to_string());
                     tracing::warn!(error, "A relay cannot be used now");
-                    return None;
+                    return Err(Duration::ZERO);
                 }
             }
         }

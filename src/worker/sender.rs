@@ -298,7 +298,13 @@ impl Sender {
         // until one has something: what waits of it may all be suspect, or all of it not
         for _ in &issues {
             *turn = turn.wrapping_add(1);
-            let digests = claim::digests(db, issues[*turn % issues.len()], rest).await?;
+            let (issue, newsletter) = issues[*turn % issues.len()];
+            let health = self.parts.channel.health_for(&newsletter.to_string());
+            let limit = self.share(&health, rest.limit);
+            if limit == 0 {
+                continue;
+            }
+            let digests = claim::digests(db, issue, Terms { limit, ..rest }).await?;
             if !digests.is_empty() {
                 claimed += digests.len();
                 queue.push(digests, ticket);
@@ -313,11 +319,14 @@ impl Sender {
         if !self.ledger.is_healthy() || !self.parts.worker.is_alive() {
             return 0;
         }
-        match self.parts.channel.health() {
-            Health::Ok => appetite.claim(),
-            Health::BackingOff { until, .. } | Health::Halted { until, .. } => {
-                usize::from(until <= self.parts.clock.now())
-            }
+        self.share(&self.parts.channel.health(), appetite.claim())
+    }
+
+    /// Of so many, those that may be claimed: none while the relays rest, then one that probes.
+    fn share(&self, health: &Health, limit: usize) -> usize {
+        match health.usable_from() {
+            None => limit,
+            Some(until) => limit.min(usize::from(until <= self.parts.clock.now())),
         }
     }
 

@@ -3,10 +3,10 @@
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::deliveries::{Claimed, Kind, Reason};
-use crate::id::{DeliveryId, IssueId, SubscriptionId, WorkerId};
+use crate::id::{DeliveryId, IssueId, NewsletterId, SubscriptionId, WorkerId};
 use crate::{read_db, write_db};
 
-const OPEN_ISSUES: &str = "SELECT i.id FROM issues AS i
+const OPEN_ISSUES: &str = "SELECT i.id, i.newsletter_id FROM issues AS i
      WHERE i.state = 'sending' AND i.paused_at IS NULL
        AND EXISTS (SELECT 1 FROM deliveries AS d
            WHERE d.issue_id = i.id AND d.state = 'pending' AND d.not_before <= $1 AND d.expires_at > $1)
@@ -76,8 +76,8 @@ const SKIP: &str =
 pub(in crate::deliveries) async fn open_issues(
     db: &Db,
     now: Timestamp,
-) -> sqlx::Result<Vec<IssueId>> {
-    read_db!(db, |conn| sqlx::query_scalar(OPEN_ISSUES)
+) -> sqlx::Result<Vec<(IssueId, NewsletterId)>> {
+    read_db!(db, |conn| sqlx::query_as(OPEN_ISSUES)
         .bind(now)
         .fetch_all(conn)
         .await)

@@ -140,7 +140,7 @@ db_test!(
         set(&press, WAITS, waits.deliveries[0], later).await;
         press.pause(paused.issue).await;
         let open = claim::open_issues(&press.db, now).await;
-        assert_eq!(open.unwrap(), [due.issue]);
+        assert_eq!(open.unwrap(), [(due.issue, press.newsletter)]);
     }
 );
 
@@ -195,8 +195,9 @@ db_test!(
             press.time.advance(Duration::from_secs(1));
         }
         app.execute(FIRST_IS_DUE_WITH_THE_THIRD).await;
-        let open = claim::open_issues(&press.db, press.now()).await;
-        assert_eq!(open.unwrap(), [issues[1], issues[0], issues[2]]);
+        let open = claim::open_issues(&press.db, press.now()).await.unwrap();
+        let turns: Vec<_> = open.into_iter().map(|(issue, _)| issue).collect();
+        assert_eq!(turns, [issues[1], issues[0], issues[2]]);
     }
 );
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use paperround::deliveries::relays::{self, RelayRow, RelayState};
 use paperround::deliveries::{State, operate};
+use paperround::issues::store::issues;
 use paperround::smtp::health::Health;
 use paperround::smtp::route::Standing;
 use paperround::worker::sender::Sender;
@@ -9,7 +10,7 @@ use paperround::worker::sender::Sender;
 use super::senders::leases;
 use super::{Edition, Press};
 use crate::support::smtp_server::script::After;
-use crate::support::smtp_server::{Act, SmtpServer, Step};
+use crate::support::smtp_server::{Act, Offers, SmtpServer, Step};
 use crate::support::{Program, TestApp, db_test};
 
 async fn issue(app: &TestApp, readers: usize) -> (Press, Edition) {
@@ -406,5 +407,49 @@ db_test!(
         };
         let closed = tokio::time::timeout(Duration::from_secs(10), closed);
         closed.await.expect("none stays open");
+    }
+);
+
+db_test!(
+    what_a_resting_relay_alone_takes_waits_for_it_and_is_not_claimed_in_vain,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 3).await;
+        let (first, second, sender) = two_relays(&press).await;
+        let refused = Act::reply("550 5.7.1 sender not wanted");
+        first.script().always(Step::Mail, refused);
+        is_busy(&second);
+        tokio::time::timeout(Duration::from_secs(10), sender.run_until_idle())
+            .await
+            .expect("nothing more can be sent now");
+        assert_eq!(sent(&press, &edition).await, 0);
+        second.script().clear();
+        press.time.advance(Duration::from_mins(2));
+        sender.run_until_idle().await;
+        assert_eq!(second.accepted().len(), 3);
+    }
+);
+
+db_test!(
+    a_size_that_a_relay_does_not_take_is_no_matter_of_its_sender,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let too_big = Act::reply("552 5.3.4 too big");
+        for (domain, size) in [("known.example", Some(100)), ("told.example", None)] {
+            let offers = Offers {
+                size,
+                ..Offers::default()
+            };
+            let first = SmtpServer::offering(offers).await;
+            first.script().always(Step::Mail, too_big.clone());
+            let second = SmtpServer::start().await;
+            let ways = [("first", &first, None), ("second", &second, None)];
+            let sender = press.sender_along(&ways).await;
+            let readers = press.readers_at(domain, 1).await;
+            let edition = press.edition(&readers, "resend").await;
+            sender.run_until_idle().await;
+            let issue = issues::by_id(&press.db, edition.issue).await.unwrap();
+            assert!(issue.unwrap().paused_at.is_some(), "{domain}");
+            assert!(second.accepted().is_empty(), "{domain}");
+        }
     }
 );
