@@ -37,7 +37,8 @@ impl Db {
 
 /// What is wrong with the SQLite file at `path`; empty when nothing was found.
 pub async fn faults_of_file(path: &Path) -> sqlx::Result<Vec<String>> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    // not read-only: SQLite reads no CHECK of a file that it may not write, and would find every row good
+    let options = SqliteConnectOptions::new().filename(path);
     let mut connection = options.connect().await?;
     let mut faults: Vec<String> = sqlx::query_scalar(CHECK_SQLITE)
         .fetch_all(&mut connection)

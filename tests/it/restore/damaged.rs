@@ -65,3 +65,21 @@ async fn a_damaged_database_is_not_put_in_place() {
     assert_eq!(fs::read(stopped.folder().join(DATABASE)).unwrap(), before);
     assert!(!put_aside(stopped.folder()));
 }
+
+const NO_CHECKS: &str = "PRAGMA ignore_check_constraints = ON";
+/// What no release writes, and SQLite calls a fault.
+const FAULT: &str = "INSERT INTO workers (id, started_at, heartbeat_at, host, version)
+     VALUES (x'00', 0, 0, 'here', '0')";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_damaged_database_no_backup_is_made() {
+    let scene = Scene::new(Engine::Sqlite, &[]).await;
+    scene.app.execute(NO_CHECKS).await;
+    scene.app.execute(FAULT).await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = backup::make(&scene.app, folder.path()).await;
+    let words = made.unwrap_err().to_string();
+    assert!(words.contains("the database is damaged"), "{words}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    scene.app.finish().await;
+}
