@@ -75,7 +75,7 @@ impl RelaySettings {
         }
     }
 
-    /// The relay; what it does not say itself is as `smtp` says.
+    /// The relay. Rates, connections and the file of roots are as `smtp` says, where it does not say its own.
     pub(super) fn relay(&self, smtp: &SmtpConfig) -> RelayConfig {
         let most = self.max_connections.unwrap_or(smtp.max_connections);
         RelayConfig {

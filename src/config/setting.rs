@@ -160,8 +160,9 @@ pub const SETTINGS: &[Setting] = &[
         "the one of smtp.url",
         r#"[{"name":"own","url":"smtps://user@smtp.example.org","password":"..."},{"name":"spare","url":"smtps://key@relay.example.net","password":"..."}]"#,
         "Several relays instead of smtp.url, in the order in which they are used: the next one takes over when all before it \
-         have been unusable for 30 seconds. In the file: tables [[smtp.relays]] with name, url, and where they differ \
-         password (or password_file), tls, insecure, ca_file, max_connections, rate, burst. Here: the same as JSON, with password alone.",
+         have been unusable for 30 seconds. In the file: tables [[smtp.relays]] with name, url, \
+         password (or password_file), tls and insecure of their own, and ca_file, max_connections, rate and burst where they differ. \
+         Here: the same as JSON, with password alone.",
     ),
     secret(
         "smtp.password",
