@@ -273,3 +273,62 @@ fn prepare(posted: PostedArticle) -> (PostedArticle, Prepared) {
     };
     (posted, prepared)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(start: &str, bytes: usize) -> String {
+        format!("{start:x<bytes$}")
+    }
+
+    #[test]
+    fn what_cannot_be_posted_is_told_by_its_field() {
+        let site = "https://site.example/";
+        let good = PostedArticle {
+            external_id: long("", 500),
+            url: long(site, 2_000),
+            title: "A title".to_owned(),
+            image_url: Some(long(site, 2_000)),
+            ..PostedArticle::default()
+        };
+        assert!(faults(std::slice::from_ref(&good)).is_empty());
+        let mut wrong = Vec::new();
+        for id in [
+            String::new(),
+            " ".to_owned(),
+            "a\u{7}b".to_owned(),
+            long("", 501),
+        ] {
+            let article = PostedArticle {
+                external_id: id,
+                ..good.clone()
+            };
+            wrong.push((article, "external_id"));
+        }
+        for url in [
+            long(site, 2_001),
+            "ftp://site.example/a".to_owned(),
+            "/a".to_owned(),
+        ] {
+            let article = PostedArticle {
+                url: url.clone(),
+                ..good.clone()
+            };
+            wrong.push((article, "url"));
+            let article = PostedArticle {
+                image_url: Some(url),
+                ..good.clone()
+            };
+            wrong.push((article, "image_url"));
+        }
+        for (article, field) in wrong {
+            let found = faults(std::slice::from_ref(&article));
+            let found: Vec<_> = found
+                .iter()
+                .map(|fault| (fault.index, fault.field))
+                .collect();
+            assert_eq!(found, [(0, field)], "{article:?}");
+        }
+    }
+}

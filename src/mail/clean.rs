@@ -99,4 +99,46 @@ mod tests {
     fn lines_keep_their_breaks_and_nothing_else_unseen() {
         assert_eq!(lines("a\r\nb\u{2029}c\td\u{7}"), "a\nb\nc d");
     }
+
+    #[test]
+    fn no_character_that_turns_the_direction_of_text_is_left_in_a_value() {
+        let marks = "\u{200E}\u{200F}\u{FEFF}";
+        let embedding = "\u{202A}\u{202B}\u{202C}\u{202D}\u{202E}";
+        let isolating = "\u{2066}\u{2067}\u{2068}\u{2069}";
+        for c in [marks, embedding, isolating].concat().chars() {
+            let text = format!("a{c}b");
+            let cleaned = (one_line(&text, 9), lines(&text));
+            assert_eq!(cleaned, ("ab".to_owned(), "ab".to_owned()), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_ends_a_line_keeps_its_words_apart() {
+        for c in "\n\r\u{B}\u{C}\u{85}\u{2028}\u{2029}".chars() {
+            let text = format!("a{c}b");
+            let cleaned = (one_line(&text, 9), lines(&text));
+            assert_eq!(cleaned, ("a b".to_owned(), "a\nb".to_owned()), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_at_a_word_that_ends_near_and_only_where_it_is_too_long() {
+        for (text, max_chars, expected) in [
+            ("one two", 7, "one two"),
+            ("one two!", 7, "one tw…"),
+            ("one two, three", 10, "one two…"),
+            ("a bcdefghijk", 10, "a bcdefgh…"),
+            ("日本語の長い題", 7, "日本語の長い題"),
+        ] {
+            assert_eq!(truncated(text, max_chars), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_known_in_each_language_that_is_known() {
+        for prefix in ["Re:", "FWD:", "Fw:", "AW:", "Wg:", "WG: AW:"] {
+            assert_eq!(subject(&format!("{prefix} News")), "News", "{prefix}");
+        }
+        assert_eq!(subject("Awards: the winners"), "Awards: the winners");
+    }
 }

@@ -201,4 +201,23 @@ mod tests {
         assert_eq!(image(Some((0, 9))).lead_height, None);
         assert_eq!(image(Some((1, u32::MAX))).lead_height, None);
     }
+
+    #[test]
+    fn a_picture_leads_unless_it_is_known_to_be_small_or_tall() {
+        for (size, wide, lead_height) in [
+            (None, true, None),
+            (Some((400, 400)), true, Some(536)),
+            (Some((399, 300)), false, Some(403)),
+            (Some((400, 401)), false, Some(537)),
+            // so flat that it would have no height
+            (Some((3000, 5)), true, None),
+        ] {
+            let image = Image::new(String::new(), String::new(), size);
+            assert_eq!(
+                (image.wide, image.lead_height),
+                (wide, lead_height),
+                "{size:?}"
+            );
+        }
+    }
 }

@@ -209,3 +209,26 @@ fn checked<'a>(kind: SlotKind, values: &Slots<'a>, date: &'a str) -> Result<&'a 
         Err(SpliceError(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_message_of_another_form_or_with_its_slots_in_disorder_is_damaged() {
+        let slot = |at, kind| Slot { at, kind };
+        let sound = Encoded {
+            bytes: b"To: \r\nX-Delivery: \r\n".to_vec(),
+            slots: vec![slot(4, SlotKind::To), slot(18, SlotKind::Delivery)],
+            html_bytes: 0,
+        };
+        assert_eq!(Encoded::from_bytes(&sound.to_bytes()), Ok(sound.clone()));
+        let mut of_another_form = sound.to_bytes();
+        of_another_form[3] = b'2';
+        let mut in_disorder = sound;
+        in_disorder.slots.swap(0, 1);
+        for stored in [of_another_form, in_disorder.to_bytes()] {
+            assert_eq!(Encoded::from_bytes(&stored), Err(DamagedError));
+        }
+    }
+}

@@ -93,3 +93,24 @@ fn address(text: &str) -> Result<lettre::Address, EncodeError> {
         .filter(|_| text.is_ascii() && !text.chars().any(|c| c.is_control() || c == ' '))
         .ok_or(EncodeError::Sender)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_named_in_quoted_ascii_or_by_its_id_alone() {
+        let id = "world.lists.example";
+        for (name, expected) in [
+            ("World News", r#""World News" <world.lists.example>"#),
+            (
+                r#"The "Daily" \ World"#,
+                r#""The \"Daily\" \\ World" <world.lists.example>"#,
+            ),
+            ("K\u{f6}lner Woche", "<world.lists.example>"),
+            ("", "<world.lists.example>"),
+        ] {
+            assert_eq!(list_id(name, id), expected, "{name}");
+        }
+    }
+}

@@ -391,3 +391,26 @@ fn an_invalid_sender_and_an_oversized_message_are_refused() {
     };
     assert_eq!(message.encode(&marks()), Err(EncodeError::Sender));
 }
+
+#[test]
+fn the_sizes_of_a_message_are_those_of_a_readers_copy() {
+    let words = content("s", "Gr\u{fc}\u{df}e", "https://a.example/");
+    let encoded = encode("n", &words).unwrap();
+    let (recipient, token) = ("ada@example.org", "t".repeat(74));
+    let copy = encoded.splice(&slots(recipient, &token)).unwrap();
+    let own = recipient.len() + ID.len();
+    assert_eq!(encoded.wire_bytes(), copy.len() - own);
+    let copy = String::from_utf8(copy).unwrap();
+    let (_, html) = copy.split_once("Content-Type: text/html").unwrap();
+    let (_, html) = html.split_once("\r\n\r\n").unwrap();
+    let (html, _) = html.split_once("\r\n--").unwrap();
+    assert_eq!(encoded.html_bytes(), html.len(), "{html}");
+}
+
+#[test]
+fn a_message_has_at_most_a_million_octets_with_both_its_parts() {
+    for (letters, fits) in [(450_000, true), (520_000, false)] {
+        let content = content("s", &"x".repeat(letters), "https://a.example/");
+        assert_eq!(encode("n", &content).is_ok(), fits, "{letters}");
+    }
+}

@@ -142,4 +142,32 @@ mod tests {
         assert_eq!(at, [15, 32, 34]);
         assert_eq!(&out[15..18], b"=\r\n");
     }
+
+    #[test]
+    fn no_line_begins_with_from_behind_a_soft_break_either() {
+        let full = "x".repeat(75);
+        assert_eq!(
+            encoded(&format!("{full}From me")),
+            format!("{full}=\r\n=46rom me\r\n")
+        );
+    }
+
+    #[test]
+    fn marks_become_slots_in_the_order_of_the_text_and_what_follows_one_begins_a_line() {
+        let (leave, change) = ("L".repeat(74), "C".repeat(74));
+        let marks = [
+            (leave.as_str(), SlotKind::Unsubscribe),
+            (change.as_str(), SlotKind::Preferences),
+        ];
+        let (mut out, mut slots) = (Vec::new(), Vec::new());
+        let text = format!("x/{change}.\nx/{change} x/{leave}From me");
+        encode(&text, &marks, &mut out, &mut slots);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "x/=\r\n=\r\n=2E\r\nx/=\r\n=\r\n x/=\r\n=\r\n=46rom me\r\n"
+        );
+        let kinds: Vec<SlotKind> = slots.iter().map(|slot| slot.kind).collect();
+        let (leave, change) = (SlotKind::Unsubscribe, SlotKind::Preferences);
+        assert_eq!(kinds, [change, change, leave]);
+    }
 }

@@ -208,3 +208,44 @@ fn what_is_too_large_or_too_deep_is_refused() {
         Err(RenderError::TooDeep(_))
     ));
 }
+
+#[test]
+fn the_operators_folder_may_hold_parts_to_include_and_files_that_are_no_templates() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, source) in [
+        (
+            "welcome/subject.txt",
+            "{% include \"parts/hello.txt\" %}, reader",
+        ),
+        ("parts/hello.txt", "Hello"),
+        ("parts/notes.md", "{{ nonsense("),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, source).unwrap();
+    }
+    let templates = Templates::load(Some(folder.path()), Arc::new(Texts::load().unwrap())).unwrap();
+    let mail = templates
+        .render(MailKind::Welcome, &samples::welcome(), "en")
+        .unwrap();
+    assert_eq!(mail.subject, "Hello, reader");
+}
+
+#[test]
+fn links_and_pictures_are_absolute_and_of_a_kind_that_mails_may_have() {
+    for (attributes, forbidden) in [
+        ("href=\"https://a.example/\"", None),
+        ("href=\"http://a.example/\"", None),
+        ("href=\"mailto:ada@example.org\"", None),
+        ("src=\"https://a.example/x.png\"", None),
+        ("href=\"/about\"", Some("/about")),
+        ("src=\"logo.png\"", Some("logo.png")),
+        (
+            "href=\"https://a.example/\" src=\"data:image/gif\"",
+            Some("data:image/gif"),
+        ),
+    ] {
+        let html = format!("<p><a {attributes}>x</a></p>");
+        assert_eq!(forbidden_link(&html), forbidden, "{attributes}");
+    }
+}

@@ -452,4 +452,41 @@ mod tests {
             assert_eq!(record.pipelining(), expected);
         }
     }
+
+    fn reason_of(record: &Record) -> &str {
+        match &record.health {
+            Health::Ok => "",
+            Health::BackingOff { reason, .. } | Health::Halted { reason, .. } => reason,
+        }
+    }
+
+    #[test]
+    fn a_relay_is_unusable_for_what_happened_last_and_not_for_what_came_beside_a_rest() {
+        let mut record = Record::new();
+        let mut now = Timestamp::UNIX_EPOCH;
+        for (beside, failed) in [(true, "421 busy"), (false, "451 not now")] {
+            record.rest(now, None, 1.0, failed.to_owned());
+            assert_eq!(reason_of(&record), failed);
+            if beside {
+                record.rest(now, None, 1.0, "closed".to_owned());
+                assert_eq!(reason_of(&record), failed);
+            }
+            now = record.health.usable_from().unwrap();
+        }
+        for failed in ["535 wrong", "534 too weak"] {
+            record.halt(now, failed.to_owned());
+            assert_eq!(reason_of(&record), failed);
+        }
+    }
+
+    #[test]
+    fn a_relay_that_is_careless_and_odd_hears_one_command_at_a_time() {
+        use super::super::connection::Pipelining;
+        let mut record = Record::new();
+        for _ in 0..3 {
+            record.answered_data_after_refusal();
+        }
+        record.misbehaved(Timestamp::UNIX_EPOCH, "2xx to DATA".to_owned());
+        assert_eq!(record.pipelining(), Pipelining::Off);
+    }
 }

@@ -197,8 +197,7 @@ mod tests {
     use super::super::relay_config::EhloName;
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn s12_starttls_may_take_five_minutes_and_the_handshake_behind_it_half_of_one() {
+    fn connector() -> Connector {
         let folder = tempfile::tempdir().unwrap();
         let roots = folder.path().join("ca.pem");
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -213,7 +212,12 @@ mod tests {
             ehlo_name: EhloName::of_this_machine(),
             extra_roots: Some(roots),
         };
-        let connector = Connector::new(config, Deadlines::default()).unwrap();
+        Connector::new(config, Deadlines::default()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s12_starttls_may_take_five_minutes_and_the_handshake_behind_it_half_of_one() {
+        let connector = connector();
         for (answer, phase, limit) in [
             ("", Phase::StartTls, Duration::from_mins(5)),
             ("220 go\r\n", Phase::Tls, Duration::from_secs(30)),
@@ -228,6 +232,27 @@ mod tests {
             };
             assert_eq!((failure.phase, failure.cause), (phase, Cause::TimedOut));
             assert_eq!(begun.elapsed().as_secs(), limit.as_secs(), "{phase}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s12_a_step_of_the_opening_is_done_with_its_own_yes_alone() {
+        let connector = connector();
+        for (said, phase) in [
+            ("220 hi\r\n251 hi\r\n", Phase::Ehlo),
+            (
+                "220 hi\r\n250-hi\r\n250 STARTTLS\r\n250 go\r\n",
+                Phase::StartTls,
+            ),
+        ] {
+            // the relay's end stays open
+            let (ours, mut theirs) = duplex(4096);
+            theirs.write_all(said.as_bytes()).await.unwrap();
+            let Err(failure) = connector.open_over(ours, Pipelining::Full).await else {
+                panic!("{said:?} is taken");
+            };
+            assert_eq!(failure.phase, phase, "{failure}");
+            assert!(failure.reply().is_some(), "{failure}");
         }
     }
 }

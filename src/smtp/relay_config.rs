@@ -199,4 +199,32 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn each_of_several_relays_has_its_own_port_and_protection_and_so_many_connections() {
+        let json = r#"[
+            {"url": "smtps://a.example:4650", "max_connections": 3},
+            {"url": "smtp://b.example"},
+            {"url": "smtp://127.0.0.1:2525", "tls": "none", "max_connections": 9}
+        ]"#;
+        let sources = Sources::default()
+            .with("server.base_url", "https://news.example.org")
+            .with("data_dir", "/nowhere")
+            .with("smtp.hello_name", "news.example.org")
+            .with("smtp.max_connections", "7")
+            .with("smtp.relays", json);
+        let found = RelayConfig::from_settings(&Config::load(&sources).unwrap().smtp);
+        let shown: Vec<_> = found
+            .iter()
+            .map(|(relay, _)| (relay.port, relay.tls, relay.max_connections))
+            .collect();
+        let expected = [
+            (4650, RelayTls::Implicit, 3),
+            (587, RelayTls::StartTls, 7),
+            (2525, RelayTls::None, 9),
+        ];
+        assert_eq!(shown, expected);
+        let name = EhloName::parse("news.example.org").unwrap();
+        assert!(found.iter().all(|(relay, _)| relay.ehlo_name == name));
+    }
 }

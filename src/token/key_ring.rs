@@ -165,4 +165,23 @@ mod tests {
         assert!(one.covers(&one));
         assert!(!one.covers(&other) && !one.covers(&half));
     }
+
+    #[test]
+    fn a_ring_that_lacks_an_older_secret_does_not_cover() {
+        let [one, other] = [1, 2].map(|seed| KeyRing::generate(&SeededEntropy::new(seed)));
+        let renewed = |old: &KeyRing| {
+            let mut ring = old.clone();
+            ring.keys.push(Secret::new("k2", [7; 32]));
+            ring.peppers.push(Secret::new("p2", [8; 32]));
+            ring
+        };
+        let whole = renewed(&one);
+        let (mut other_keys, mut other_peppers) = (whole.clone(), whole.clone());
+        other_keys.keys = renewed(&other).keys;
+        other_peppers.peppers = renewed(&other).peppers;
+        for lacking in [other_keys, other_peppers] {
+            assert!(!lacking.covers(&whole) && !whole.covers(&lacking));
+        }
+        assert!(renewed(&one).covers(&whole));
+    }
 }

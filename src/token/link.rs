@@ -164,4 +164,17 @@ mod tests {
             KeyRing::generate(&SeededEntropy::new(2)).slot_marks()
         );
     }
+
+    #[test]
+    fn a_link_that_is_made_after_a_new_key_is_by_it_and_reads_back() {
+        let old = KeyRing::generate(&SeededEntropy::new(1));
+        let mut ring = old.clone();
+        ring.keys.push(Secret::new("k2", [2; 32]));
+        for purpose in [Purpose::Unsubscribe, Purpose::Preferences] {
+            let reader = about(4, true);
+            let token = ring.reader_token(purpose, reader);
+            assert_eq!(ring.read_reader_token(purpose, &token), Some(reader));
+            assert_eq!(old.read_reader_token(purpose, &token), None);
+        }
+    }
 }

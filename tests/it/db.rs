@@ -301,6 +301,27 @@ db_test!(
     }
 );
 
+db_test!(
+    no_more_connections_are_open_than_the_settings_say,
+    [("database.max_connections", "2")],
+    async |app: &TestApp| {
+        let soon = Duration::from_millis(200);
+        let third = match &app.db {
+            Db::Sqlite { reader, .. } => {
+                let _first = reader.acquire().await.expect("it is opened");
+                let _second = reader.acquire().await.expect("it is opened");
+                tokio::time::timeout(soon, reader.acquire()).await.is_ok()
+            }
+            Db::Postgres(server) => {
+                let _first = server.session().await.expect("it is opened");
+                let _second = server.session().await.expect("it is opened");
+                tokio::time::timeout(soon, server.session()).await.is_ok()
+            }
+        };
+        assert!(!third, "it waits");
+    }
+);
+
 #[cfg(feature = "test-postgres")]
 mod sessions {
     use super::*;

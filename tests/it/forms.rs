@@ -91,3 +91,20 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    a_link_to_the_form_may_choose_the_newsletter,
+    async |app: &TestApp| {
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+        }
+        let site = app.serve().await;
+        let page = site.get("/subscribe?newsletter=asia").await;
+        let body = &page.assert_status(200).body;
+        for (slug, is_chosen) in [("asia", true), ("world", false)] {
+            let choice = format!("value=\"{slug}\" required checked");
+            assert_eq!(body.contains(&choice), is_chosen, "{slug}: {body}");
+        }
+        site.stop().await;
+    }
+);

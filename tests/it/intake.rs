@@ -4,10 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::future::join_all;
 use paperround::id::NewsletterId;
+use paperround::newsletters::Cadence;
+use paperround::read_db;
+use paperround::subscribers::confirm::{Confirmed, confirm};
 use paperround::subscribers::email_address::{AddressRules, EmailAddress};
 use paperround::subscribers::evidence::{Channel, Evidence};
+use paperround::subscribers::explain::explain;
 use paperround::subscribers::selection::Selection;
 use paperround::subscribers::signup::{Request, SignupError, sign_up};
+use paperround::token::ConfirmToken;
 
 use crate::support::{TestApp, db_test};
 
@@ -114,6 +119,47 @@ db_test!(
         for number in [100, 101] {
             let late = sign_up(&app.app, request(newsletter, number)).await;
             assert!(matches!(late, Err(SignupError::TooMany(_))), "{number}");
+        }
+    }
+);
+
+const MAILS: &str = "SELECT signups.email, deliveries.recipient
+     FROM deliveries JOIN signups ON signups.id = deliveries.signup_id";
+
+db_test!(
+    each_of_those_that_were_stored_together_has_its_own_mail_choice_and_evidence,
+    [("signup.client_limits", "100/1h")],
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let rhythms = [Cadence::Weekly, Cadence::Monthly, Cadence::Immediate];
+        let rhythm = |number: u8| rhythms[usize::from(number % 3)];
+        let own = |number| {
+            let mut own = request(newsletter, number);
+            own.selection.cadence = Some(rhythm(number));
+            own.evidence.user_agent = Some(format!("agent {number}"));
+            own
+        };
+        let answers = at_once(app, (0..12).map(own).collect()).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let mails: Vec<(String, String)> =
+            read_db!(&app.db, |conn| sqlx::query_as(MAILS).fetch_all(conn).await).unwrap();
+        assert_eq!(mails.len(), 12);
+        for (asked, mailed) in mails {
+            assert_eq!(asked, mailed);
+        }
+        for number in 0..12 {
+            let email = format!("reader{number}@example.org");
+            let token = ConfirmToken::parse(&app.confirm_token(&email).await).unwrap();
+            let evidence = Evidence::of(Channel::Page);
+            let confirmed = confirm(&app.app, &token, evidence).await.unwrap();
+            let Confirmed::Now { cadence, .. } = confirmed else {
+                panic!("{email}: {confirmed:?}")
+            };
+            assert_eq!(cadence, rhythm(number), "{email}");
+            let email = EmailAddress::parse(&email, AddressRules::STORED).unwrap();
+            let explained = explain(&app.db, &email).await.unwrap().remove(0);
+            let request = &explained.consent[0].detail["request"];
+            assert_eq!(request["user_agent"], format!("agent {number}"));
         }
     }
 );

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mail_parser::MessageParser;
 use paperround::newsletters::Cadence;
 use paperround::newsletters::add::{self, NewSchedule};
+use paperround::token::{Purpose, READER_TOKEN_CHARS};
 use paperround::worker;
 
 use crate::support::{TestApp, db_test};
@@ -13,6 +14,7 @@ const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
 const CONFIRM: &str = "Please confirm your subscription to World Review";
 const WELCOME: &str = "Welcome to World Review";
+const ALREADY: &str = "You are already subscribed to World Review";
 const OUT_OF_USE: &str = "UPDATE schedules SET enabled = FALSE WHERE local_time = '06:00'";
 
 /// A worker sends what waits to the folder that takes a relay's place; the words of the mail with this subject.
@@ -202,5 +204,30 @@ db_test!(
         assert!(welcomed.contains(often), "{welcomed}");
         assert!(!welcomed.contains("The first one leaves"), "{welcomed}");
         site.stop().await;
+    }
+);
+
+db_test!(
+    the_mails_about_a_subscription_have_the_way_out_of_it,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        app.reader(&site, "world", BOB).await;
+        app.reader(&site, "world", ADA).await;
+        let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
+        answer.assert_status(303);
+        site.stop().await;
+        let subscriptions = [app.subscription(ADA).await, app.subscription(BOB).await];
+        for (subject, whose) in [
+            (WELCOME, &subscriptions[..]),
+            (ALREADY, &subscriptions[..1]),
+        ] {
+            let said = words(app, subject).await;
+            let (_, way_out) = said.split_once("/unsubscribe/").expect("a way out");
+            let token = way_out.get(..READER_TOKEN_CHARS).unwrap();
+            let named = app.keys.read_reader_token(Purpose::Unsubscribe, token);
+            let named = named.expect("a way out that works").subscription;
+            assert!(whose.contains(&named), "{subject}");
+        }
     }
 );

@@ -13,6 +13,7 @@ use paperround::subscribers::confirm::{Confirmed, confirm};
 use paperround::subscribers::email_address::{AddressRules, EmailAddress};
 use paperround::subscribers::evidence::{Channel, Evidence};
 use paperround::subscribers::explain::explain;
+use paperround::subscribers::export::Export;
 use paperround::subscribers::unsubscribe::{Left, unsubscribe};
 
 use paperround::token::{ConfirmToken, ReaderToken};
@@ -341,6 +342,61 @@ db_test!(
             })
             .collect();
         assert_eq!(told, [("asia", 1, 1), ("world", 1, 1)]);
+        site.stop().await;
+    }
+);
+
+db_test!(
+    who_left_one_of_two_newsletters_comes_back_to_it,
+    [("signup.client_limits", "100/1h")],
+    async |app: &TestApp| {
+        let site = app.serve().await;
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+            app.reader(&site, slug, ADA).await;
+        }
+        let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+        for one in explain(&app.db, &ada).await.unwrap() {
+            app.time.advance(Duration::from_secs(1));
+            let token = app.unsubscribe_token(one.person.subscription_id);
+            let leave = format!("/unsubscribe/{token}");
+            site.post(&leave, &[]).await.assert_status(200);
+            app.time.advance(Duration::from_secs(1));
+            app.reader(&site, &one.person.newsletter, ADA).await;
+            assert_eq!(
+                app.rows_of("subscription").await,
+                [
+                    "subscription ada@example.org asia active -",
+                    "subscription ada@example.org world active -"
+                ]
+            );
+        }
+        site.stop().await;
+    }
+);
+
+db_test!(
+    a_subscription_began_when_it_was_confirmed_and_ended_when_its_reader_left,
+    async |app: &TestApp| {
+        let newsletter = app.newsletter("world").await.id;
+        let site = app.serve().await;
+        let answer = site.post("/subscribe/world", &[("email", ADA)]).await;
+        answer.assert_status(303);
+        app.time.advance(Duration::from_hours(1));
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        site.post(&link, &[]).await.assert_status(200);
+        let began = app.now();
+        let listed = async || {
+            let page = Export::of(newsletter).next_page(&app.db).await;
+            let reader = page.unwrap().remove(0);
+            (reader.started_at, reader.ended_at)
+        };
+        assert_eq!(listed().await, (began, None));
+        app.time.advance(Duration::from_hours(1));
+        let token = app.unsubscribe_token(app.subscription(ADA).await);
+        let leave = format!("/unsubscribe/{token}");
+        site.post(&leave, &[]).await.assert_status(200);
+        assert_eq!(listed().await, (began, Some(app.now())));
         site.stop().await;
     }
 );

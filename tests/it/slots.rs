@@ -410,3 +410,19 @@ db_test!(
         assert_eq!(outcomes(app, &newsletter).await, expected);
     }
 );
+
+db_test!(
+    a_slot_that_is_settled_settles_none_of_another_newsletter,
+    async |app: &TestApp| {
+        newsletter(app).await;
+        newsletter_named(app, "asia").await;
+        let now = app.now() + Duration::from_hours(24);
+        let mut due = slots::find(&app.db, now).await.unwrap().due;
+        assert_eq!(due.len(), 2);
+        assert!(settle(app, due.remove(0), now).await);
+        // the service is killed before it comes to the other
+        let left = slots::find(&app.db, now).await.unwrap().due;
+        let left: Vec<_> = left.iter().map(|it| it.newsletter_id).collect();
+        assert_eq!(left, [due[0].newsletter_id]);
+    }
+);

@@ -365,3 +365,25 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    a_receipt_leads_back_to_its_newsletter_however_often_it_is_asked_for,
+    async |app: &TestApp| {
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+        }
+        let site = app.serve().await;
+        let leave = app.reader(&site, "asia", ADA).await;
+        for again in 0..2 {
+            for page in [
+                site.post(&leave, &[("page", "1")]).await,
+                site.get(&leave).await,
+            ] {
+                let body = &page.assert_status(200).body;
+                let way = body.contains("href=\"/subscribe/asia\"");
+                assert!(way && body.contains("You are out"), "{again}: {body}");
+            }
+        }
+        site.stop().await;
+    }
+);

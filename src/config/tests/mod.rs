@@ -327,3 +327,37 @@ fn spans_have_units() {
         assert_eq!(parse_duration(text), None, "{text}");
     }
 }
+
+#[test]
+fn what_has_bounds_is_taken_up_to_them_and_no_further() {
+    for (key, taken, refused) in [
+        ("signup.confirm_lifetime", ["1h", "7d"], ["59m59s", "7d1s"]),
+        (
+            "mail.sender_id",
+            ["abcd5", "abcdefghijklm15"],
+            ["abc4", "abcdefghijklmn16"],
+        ),
+    ] {
+        for value in taken {
+            let config = Config::load(&sources().with(key, value));
+            assert!(config.is_ok(), "{key} = {value}");
+        }
+        for value in refused {
+            let message = refusal(&sources().with(key, value));
+            assert!(message.contains("must be "), "{value}: {message}");
+        }
+    }
+}
+
+#[test]
+fn mails_and_lists_are_named_under_a_domain_each() {
+    let host = "news.example.org";
+    for (key, mails, lists) in [
+        ("mail.id_domain", "own.example", host),
+        ("mail.list_domain", host, "own.example"),
+    ] {
+        let config = Config::load(&sources().with(key, "own.example")).unwrap();
+        let found = (config.id_domain(), config.list_domain());
+        assert_eq!(found, (mails, lists), "{key}");
+    }
+}

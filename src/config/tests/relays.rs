@@ -212,3 +212,52 @@ fn an_empty_password_is_none() {
     let message = refusal(&sources);
     assert!(message.contains("has an empty password"), "{message}");
 }
+
+#[test]
+fn a_password_of_its_own_stands_above_one_in_the_url() {
+    let url = "smtps://ada:old@h.example";
+    let short = sources().with("smtp.url", url).with("smtp.password", "new");
+    let (_dir, several) = with_file(&format!(
+        "[server]\nbase_url = 'https://news.example.org'\n\
+         [[smtp.relays]]\nurl = '{url}'\npassword = 'new'\n"
+    ));
+    for sources in [short, several] {
+        let relay = Config::load(&sources).unwrap().smtp.relay().unwrap();
+        assert_eq!(relay.password.unwrap().expose_secret(), "new");
+    }
+}
+
+#[test]
+fn each_relay_has_its_own_password_file_whatever_those_before_it_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let relay = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, format!("secret of {name}\n")).unwrap();
+        format!(
+            "[[smtp.relays]]\nurl = 'smtps://ada@{name}.example'\npassword_file = '{}'\n",
+            path.display()
+        )
+    };
+    let (_dir, sources) = with_file(&format!(
+        "[server]\nbase_url = 'https://news.example.org'\n\
+         [[smtp.relays]]\nurl = 'smtps://open.example'\n{}{}",
+        relay("b"),
+        relay("c")
+    ));
+    let relays = Config::load(&sources).unwrap().smtp.relays();
+    let password = |relay: &RelayConfig| Some(relay.password.as_ref()?.expose_secret().to_owned());
+    let found: Vec<_> = relays.iter().map(password).collect();
+    let of = |name: &str| Some(format!("secret of {name}"));
+    assert_eq!(found, [None, of("b"), of("c")]);
+}
+
+#[test]
+fn two_relays_on_one_host_must_be_told_apart() {
+    let (_dir, sources) = with_file(
+        "[server]\nbase_url = 'https://news.example.org'\n\
+         [[smtp.relays]]\nurl = 'smtps://h.example'\n\
+         [[smtp.relays]]\nurl = 'smtps://h.example:2465'\n",
+    );
+    let message = refusal(&sources);
+    assert!(message.contains("two relays h.example"), "{message}");
+}

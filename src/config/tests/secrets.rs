@@ -134,3 +134,33 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
         "hunter2"
     );
 }
+
+#[test]
+fn a_password_in_the_query_of_the_databases_address_is_not_shown() {
+    let sources = sources()
+        .with("database.url", "postgres://db/pr?user=pr&password=hunter2")
+        .with("secrets.file", "/etc/keys");
+    let config = Config::load(&sources).unwrap();
+    let shown = format!("{config:?} {:?}", config.show());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_whichever_of_them_names_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password").display().to_string();
+    for (content, line, variable) in [
+        ("old", format!("password_file = '{path}'"), ("", "new")),
+        ("new", "password = 'old'".to_owned(), ("_FILE", &*path)),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let (_dir, mut sources) = with_file(&format!(
+            "[server]\nbase_url = 'https://a.example.org'\n[smtp]\nurl = 'smtps://u@h'\n{line}\n"
+        ));
+        let (suffix, value) = variable;
+        let name = format!("PAPERROUND_SMTP__PASSWORD{suffix}");
+        sources.environment = vec![(name, value.to_owned())];
+        let relay = Config::load(&sources).unwrap().smtp.relay().unwrap();
+        assert_eq!(relay.password.unwrap().expose_secret(), "new", "{line}");
+    }
+}

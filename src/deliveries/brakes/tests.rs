@@ -394,3 +394,48 @@ fn five_percent_of_refusals_by_policy_are_no_alarm_of_a_domain() {
         assert_eq!(alarms(&tally).count(), alarmed, "{bad}");
     }
 }
+
+#[test]
+fn a_row_of_refusals_is_broken_by_the_latest_of_a_workers_successes_that_comes_after_it() {
+    let second = std::time::Duration::from_secs(1);
+    let [mut refusing, mut other] = [(); 2].map(|()| Tally::default());
+    count_at(NOW, &mut other, 1, "a.example", &Said::Accepted);
+    let no = refused(Class::Relay);
+    count_at(NOW + second, &mut refusing, 5, "a.example", &no);
+    // what comes at the same moment does not come after it
+    for (at, refusals) in [(1, 5), (2, 0)] {
+        let later = NOW + second * at;
+        count_at(later, &mut other, 1, "a.example", &Said::Accepted);
+        let together = Tally::together(&[refusing.clone(), other.clone()]);
+        assert_eq!(together.run.refusals, refusals, "{at} s");
+    }
+}
+
+#[test]
+fn an_address_or_a_policy_that_refuses_the_whole_message_counts_as_at_rcpt() {
+    for (class, bad) in [(Class::Hard, 6), (Class::Policy, 11)] {
+        let said = Said::Refused {
+            class,
+            transmitted: true,
+            reply: "550 no".to_owned(),
+        };
+        assert!(is_pulled(100 - bad, bad, &said), "{class:?}");
+    }
+}
+
+#[test]
+fn refusals_by_policy_count_in_however_many_domains() {
+    let policy = refused(Class::Policy);
+    let mut tally = mixed(1900, 0, &Said::Accepted);
+    for number in 0..250 {
+        count(&mut tally, 1, &format!("{number}.example"), &policy);
+        count(&mut tally, 1, "example.org", &Said::Accepted);
+    }
+    assert_eq!(
+        brakes(&tally),
+        Some(Brake::Policy {
+            refused: 250,
+            answers: 2400
+        })
+    );
+}

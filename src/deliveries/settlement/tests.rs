@@ -294,3 +294,13 @@ fn a_refusal_in_many_words_is_cut_between_letters_of_whatever_alphabet() {
         }
     }
 }
+
+#[test]
+fn an_id_in_front_of_a_refusal_without_an_enhanced_code_is_none_of_its_words() {
+    let refused = |text: &str| heard_by_brakes(Phase::Dot, 554, text);
+    assert_eq!(
+        refused("x7: message rejected"),
+        refused("y8: message rejected")
+    );
+    assert_ne!(refused("message rejected"), refused("message refused"));
+}

@@ -360,4 +360,18 @@ mod tests {
         let loaded = journal.load().await.unwrap();
         assert_eq!((known(&loaded), loaded.damaged.len()), (2, 0));
     }
+
+    #[tokio::test]
+    async fn a_journal_of_which_nothing_but_a_torn_line_is_there_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, backup) = (folder.path().join("journal"), folder.path().join("backup"));
+        let [one, two] = [1, 2].map(|number| line::write(&entry(number)));
+        fs::write(&path, &one[..one.len() / 2]).unwrap();
+        fs::write(&backup, &two).unwrap();
+        let merged = merge(&path, &backup).unwrap();
+        assert_eq!(String::from_utf8(merged).unwrap(), two);
+        let journal = Journal::at(path.clone());
+        journal.append(&[entry(2)]).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), two);
+    }
 }

@@ -1,15 +1,22 @@
 use std::time::Duration;
 
+use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::decide::{self, HeldDecision};
+use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State, finish, recover};
+use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
+use paperround::smtp::reply::Reply;
 
 use super::Press;
 use super::operate::retry;
+use super::recovery::settlement;
+use super::senders::leases;
 use crate::support::{TestApp, db_test};
 
 const REFUSED_AFTER_A_DOUBT: &str =
     "UPDATE deliveries SET state = 'failed', is_open = FALSE, reason = 'refused', doubt = 1";
 const HELD: &str = "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'doubt'";
+const CRASHED: &str = "UPDATE deliveries SET crashes = 2";
 const SENT: &str = "UPDATE deliveries SET state = 'sent', is_open = FALSE";
 
 /// How long a mail has.
@@ -88,5 +95,63 @@ db_test!(
             assert_eq!(decided.unwrap(), 1);
             assert_eq!(doubt().await, left, "{decision:?}");
         }
+    }
+);
+
+db_test!(
+    a_mail_that_may_have_killed_the_process_stays_a_suspect_when_it_waits_again,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(CRASHED).await;
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        for is_given_back in [true, false] {
+            let terms = Terms {
+                owner: press.worker().await.id(),
+                now: press.now(),
+                limit: 1,
+                suspects: true,
+            };
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            let ready = claimed.unwrap().remove(0);
+            if is_given_back {
+                ledger.give_back(&ready.claimed, press.now()).await;
+            } else {
+                let later = Reply {
+                    code: 451,
+                    enhanced: None,
+                    lines: vec!["later".to_owned()],
+                };
+                let deferred = Outcome::Failed(Failure::new(Phase::Rcpt, Cause::Reply(later)));
+                ledger.refuse(settlement(&press, &ready, &deferred)).await;
+            }
+            let row = press.delivery(ready.claimed.id).await;
+            assert_eq!((row.state, row.crashes), (State::Pending, 2));
+        }
+    }
+);
+
+db_test!(
+    a_mail_that_is_on_the_wire_when_its_worker_dies_and_then_again_is_held,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let id = edition.deliveries[0];
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        for doubt in 1..=2 {
+            let ready = press.claim_one(&edition).await;
+            let marked = ledger.mark(&ready, "x").await.unwrap();
+            assert!(matches!(marked, Marked::Yes { .. }));
+            // another life finds what this one left
+            press.worker().await;
+            let row = press.delivery(id).await;
+            assert_eq!((row.state, row.doubt), (State::InDoubt, doubt));
+            press.time.advance(leases().grace);
+            let swept = recover::sweep(&press.db, press.now(), &leases()).await;
+            assert_eq!(swept.unwrap().decided, 1);
+        }
+        assert_eq!(press.state(id).await, State::Held);
     }
 );

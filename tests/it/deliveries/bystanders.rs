@@ -1,14 +1,18 @@
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use paperround::deliveries::claim::{self, Terms};
 use paperround::deliveries::mailroom::Mailroom;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{State, recover};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::sending::one;
 use super::{Edition, Press, leases};
+use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
 const IN_DOUBT: &str = "UPDATE deliveries SET state = 'in_doubt', doubt = 1";
@@ -173,5 +177,43 @@ db_test!(
         let marked = ledger(&press).mark(&ready, "x").await.unwrap();
         assert_eq!(marked, Marked::No);
         assert_eq!(press.state(notice).await, State::Pending);
+    }
+);
+
+db_test!(
+    what_was_claimed_of_a_paused_issue_does_not_go_along_with_what_may_leave,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let server = SmtpServer::start().await;
+        let readers = press.readers(4).await;
+        let edition = press.edition(&readers, "resend").await;
+        let (envelopes, first) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        for reader in &readers {
+            let (counted, reached) = (envelopes.clone(), first.clone());
+            let taken = Act::reply("250 2.1.5 ok").calling(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                reached.notify_one();
+            });
+            server.script().always_for(&reader.email, Step::Rcpt, taken);
+        }
+        let slowly = Act::reply("354 go on").delayed(Duration::from_millis(500));
+        server.script().once(Step::Data, slowly);
+        // over one connection: all four are claimed at once
+        let sender = press.sender_with(&server, 1).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            first.notified().await;
+            press.pause(edition.issue).await;
+            // one of them is at hand when the mark of the one finds the pause, and the other is next
+            for notice in ["eve@example.net", "fay@example.net"] {
+                press.sign_up(notice).await;
+            }
+            server.has_accepted(2, Duration::from_secs(10)).await;
+            stop.cancel();
+        });
+        assert_eq!(envelopes.load(Ordering::Relaxed), 1);
+        for id in edition.deliveries {
+            assert_eq!(press.state(id).await, State::Pending);
+        }
     }
 );

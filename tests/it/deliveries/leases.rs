@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use paperround::db::Db;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::settlement::Settlement;
 use paperround::deliveries::worker::Worker;
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{State, recover};
+use paperround::worker;
 
 use super::senders::leases;
 use super::sending::one;
@@ -69,6 +71,22 @@ db_test!(
         press.worker_beside_others().await;
         idle.beat().await.unwrap();
         assert_eq!(idle.id(), life, "it is not taken for dead");
+    }
+);
+
+db_test!(
+    a_process_that_begins_takes_over_at_once_where_nobody_else_can_be_at_work,
+    async |app: &TestApp| {
+        let (press, edition, _server) = one(app).await;
+        let before = press.worker_beside_others().await;
+        claim(&press, &edition, &before).await;
+        let _begins = worker::prepare(app.app.clone()).await.unwrap();
+        let expected = match app.db {
+            // its lock admits one
+            Db::Sqlite { .. } => State::Pending,
+            Db::Postgres(_) => State::Claimed,
+        };
+        assert_eq!(press.state(edition.deliveries[0]).await, expected);
     }
 );
 

@@ -8,7 +8,7 @@ use paperround::deliveries::settlement::{Circumstances, Settlement};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Kind, Reason, State};
 use paperround::smtp::outcome::{Cause, Failure, Outcome, Phase};
-use paperround::smtp::reply::Reply;
+use paperround::smtp::reply::{EnhancedCode, Reply};
 
 use super::senders::leases;
 use super::{Press, Reader};
@@ -320,5 +320,47 @@ db_test!(
         press.resume(issue).await;
         let tally = brakes::so_far(&press.db, issue).await.unwrap();
         assert_eq!(tally.answers, 1);
+    }
+);
+
+db_test!(
+    what_is_noted_of_a_mail_is_its_last_transmission_and_nothing_of_an_earlier_one,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.sign_up("new@example.org").await;
+        let ledger = ledger(&press);
+        let greylisted = EnhancedCode {
+            class: 4,
+            subject: 7,
+            detail: 1,
+        };
+        for (relay, code, enhanced) in [("one", 451, Some(greylisted)), ("two", 450, None)] {
+            let later = Reply {
+                code,
+                enhanced,
+                lines: vec!["later".to_owned()],
+            };
+            let deferred = Outcome::Failed(Failure::new(Phase::Dot, Cause::Reply(later)));
+            for is_notice in [false, true] {
+                let ready = if is_notice {
+                    claimed_notice(&press, None).await
+                } else {
+                    press.claim_one(&edition).await
+                };
+                let began = press.now();
+                let marked = ledger.mark(&ready, relay).await.unwrap();
+                assert!(matches!(marked, Marked::Yes { .. }));
+                press.time.advance(Duration::from_secs(1));
+                ledger.settle(settlement(&press, &ready, &deferred)).await;
+                let row = press.delivery(ready.claimed.id).await;
+                let noted = (row.relay_id.as_deref(), row.marked_at, row.settled_at);
+                assert_eq!(noted, (Some(relay), Some(began), Some(press.now())));
+                let said = (row.reply_code, row.enhanced_code.is_some());
+                assert_eq!(said, (Some(i64::from(code)), enhanced.is_some()));
+            }
+            press.time.advance(Duration::from_hours(1));
+        }
     }
 );

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paperround::db::Tx;
-use paperround::deliveries::State;
 use paperround::deliveries::claim::{self, Terms};
+use paperround::deliveries::settlement::Settlement;
 use paperround::deliveries::writer::{Ledger, Marked};
+use paperround::deliveries::{Reason, State};
 use paperround::write_db;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,19 @@ const NO_ENDS_POSTGRES: &[&str] = &[
 ];
 const ENDS_SQLITE: &[&str] = &["DROP TRIGGER no_ends"];
 const ENDS_POSTGRES: &[&str] = &["DROP TRIGGER no_ends ON deliveries"];
+const NO_FAILURES_SQLITE: &[&str] = &[
+    "CREATE TRIGGER no_failures BEFORE UPDATE OF state ON deliveries WHEN NEW.state = 'failed'
+     BEGIN SELECT RAISE(ABORT, 'no failures today'); END",
+];
+const NO_FAILURES_POSTGRES: &[&str] = &[
+    "CREATE FUNCTION no_failures() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         RAISE EXCEPTION 'no failures today';
+     END $$",
+    "CREATE TRIGGER no_failures BEFORE UPDATE OF state ON deliveries FOR EACH ROW
+     WHEN (NEW.state = 'failed') EXECUTE FUNCTION no_failures()",
+];
+const FAILURES_SQLITE: &[&str] = &["DROP TRIGGER no_failures"];
+const FAILURES_POSTGRES: &[&str] = &["DROP TRIGGER no_failures ON deliveries"];
 
 async fn execute(press: &Press, sqlite: &'static [&str], postgres: &'static [&str]) {
     press
@@ -150,6 +164,47 @@ db_test!(
         });
         assert!(matches!(marked.unwrap(), Marked::Yes { .. }));
         assert_eq!(press.state(claimed[0].claimed.id).await, State::Sent);
+    }
+);
+
+db_test!(
+    a_result_that_is_stored_at_last_hides_no_other_that_is_not,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let terms = Terms {
+            owner: press.worker().await.id(),
+            now: press.now(),
+            limit: 2,
+            suspects: false,
+        };
+        let claimed = claim::digests(&press.db, edition.issue, terms).await;
+        let claimed = claimed.unwrap();
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases());
+        for ready in &claimed {
+            ledger.mark(ready, "x").await.unwrap();
+        }
+        execute(&press, NO_ENDS_SQLITE, NO_ENDS_POSTGRES).await;
+        execute(&press, NO_FAILURES_SQLITE, NO_FAILURES_POSTGRES).await;
+        let sent = acknowledged(&press, &claimed[0]);
+        let failed = Settlement {
+            state: State::Failed,
+            reason: Some(Reason::Refused),
+            ..acknowledged(&press, &claimed[1])
+        };
+        let first = async {
+            ledger.settle(sent).await;
+            until_refused(&ledger).await;
+            execute(&press, FAILURES_SQLITE, FAILURES_POSTGRES).await;
+        };
+        tokio::join!(first, ledger.settle(failed), async {
+            until_refused(&ledger).await;
+            // by then both were tried
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            execute(&press, ENDS_SQLITE, ENDS_POSTGRES).await;
+        });
+        assert!(ledger.is_healthy());
     }
 );
 

@@ -200,6 +200,40 @@ db_test!(
 );
 
 db_test!(
+    a_notice_in_place_of_a_digest_that_waited_for_a_relay_goes_a_way_of_its_own,
+    async |app: &TestApp| {
+        let (press, edition) = issue(app, 4).await;
+        // one for each line, and all of them go to the relay that may have them
+        app.execute("UPDATE deliveries SET doubt = 1, relay_id = 'slow'")
+            .await;
+        let (first, slow) = (SmtpServer::start().await, SmtpServer::start().await);
+        let allowance = Allowance::per_second(1.0, 1);
+        let spent = pace::take(&press.db, "slow", allowance, press.now()).await;
+        assert_eq!(spent.unwrap(), Ok(()), "there is no other token");
+        let relays = [("first", &first, None), ("slow", &slow, Some(allowance))];
+        let sender = press.sender_along(&relays).await;
+        let stop = CancellationToken::new();
+        tokio::join!(sender.run(stop.clone()), async {
+            let in_hand = async {
+                while pending(&press, &edition).await > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), in_hand)
+                .await
+                .expect("they are claimed");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            press.sign_up("eve@example.org").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            press.time.advance(Duration::from_secs(1));
+            settle_at(&first, 1).await;
+            stop.cancel();
+        });
+        assert_eq!(first.accepted()[0].recipient, "eve@example.org");
+    }
+);
+
+db_test!(
     a_service_that_stops_does_not_wait_for_the_pace,
     async |app: &TestApp| {
         let (press, edition) = issue(app, 5).await;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use paperround::deliveries::brakes;
 use paperround::deliveries::brakes::tally::{Answer, Said, Tally};
+use paperround::deliveries::brakes::uncounted::Uncounted;
 use paperround::deliveries::claim::{self, Ready, Terms};
 use paperround::deliveries::writer::{Ledger, Marked};
 use paperround::deliveries::{Reason, State};
@@ -251,5 +252,28 @@ db_test!(
         let swept = brakes::check_all(&press.db, ledger.uncounted(), owner, press.now());
         swept.await.unwrap();
         assert_eq!(press.pause_reason(issue).await, None, "one was accepted");
+    }
+);
+
+db_test!(
+    domains_are_told_of_once_though_their_issue_pauses_at_once_and_no_answer_counts_twice,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let issue = press.edition(&[], "resend").await.issue;
+        let refuses = serde_json::json!({ "answers": 100, "policy": 25 });
+        let tally = serde_json::json!({
+            "answers": 200,
+            "policy": 50,
+            "domains": { "a.example": refuses, "b.example": refuses }
+        });
+        counted(&press, issue, tally).await;
+        let (uncounted, worker) = (Uncounted::default(), press.worker().await.id());
+        let swept = brakes::check_all(&press.db, &uncounted, worker, press.now());
+        swept.await.unwrap();
+        assert!(press.pause_reason(issue).await.is_some());
+        let tally = brakes::so_far(&press.db, issue).await.unwrap();
+        let told: Vec<_> = tally.alarmed.iter().map(String::as_str).collect();
+        assert_eq!(told, ["a.example", "b.example"]);
+        assert_eq!((tally.answers, tally.policy), (200, 50));
     }
 );

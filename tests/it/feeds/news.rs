@@ -198,3 +198,28 @@ db_test!(
         );
     }
 );
+
+db_test!(
+    any_key_that_stays_is_enough_to_know_an_article,
+    async |app: &TestApp| {
+        let mut all = items(1..=3);
+        all[0].guid = Some("guid-1".to_owned());
+        let scene = Scene::with(app, &all).await;
+        for item in &mut all {
+            item.body = "<p>Written anew.</p>".to_owned();
+        }
+        // its guid alone, its address alone, and the number alone that WordPress gave it
+        all[0].link = "http://site.example/one/".to_owned();
+        all[1].guid = Some("guid-2".to_owned());
+        all[1].title = "Another title".to_owned();
+        all[2].guid = None;
+        all[2].title = "A third title".to_owned();
+        all[2].link = "http://site.example/?p=3".to_owned();
+        scene.publish(&all);
+        let Refreshed::Read(saved) = scene.read().await else {
+            panic!("the feed was not read")
+        };
+        assert_eq!((saved.new, saved.edited, saved.unchanged), (0, 3, 0));
+        assert_eq!(scene.articles().await.len(), 3);
+    }
+);

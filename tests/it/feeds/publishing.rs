@@ -1,5 +1,9 @@
 use paperround::feeds::publish::{Outcome, PostedArticle, PublishError, publish};
-use paperround::id::NewsletterId;
+use paperround::feeds::store;
+use paperround::feeds::topic_rules::{add_topic_rule, remove_topic_rule};
+use paperround::feeds::topics::{RuleField, TopicRule};
+use paperround::id::{ArticleId, NewsletterId, TopicId};
+use paperround::newsletters::add;
 
 use super::{Scene, item, minutes};
 use crate::support::{TestApp, db_test};
@@ -109,5 +113,129 @@ db_test!(
             .unwrap_err();
         assert!(matches!(nobody, PublishError::NoNewsletter));
         assert_eq!(scene.articles().await, []);
+    }
+);
+
+db_test!(
+    a_posted_article_stands_as_it_was_posted_last_with_its_first_number_and_date,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let (begun, dated) = (app.now(), app.now() - minutes(60));
+        let mut changed = begun;
+        for (word, outcome) in [
+            ("one", Outcome::Created),
+            ("two", Outcome::Edited),
+            ("two", Outcome::Unchanged),
+            ("one", Outcome::Edited),
+        ] {
+            let article = PostedArticle {
+                external_id: "id-1".to_owned(),
+                url: format!("https://site.example/{word}/"),
+                title: format!("Title {word}"),
+                summary: Some(format!("Summary {word}")),
+                content_html: Some(format!("<p>Content {word}</p>")),
+                authors: vec![format!("Ada {word}"), "Ben".to_owned()],
+                image_url: Some(format!("https://site.example/{word}.jpg")),
+                published_at: Some(app.now() - minutes(60)),
+                ..PostedArticle::default()
+            };
+            let outcomes = post(app, scene.newsletter, vec![article]).await;
+            assert_eq!(outcomes, [outcome], "{word}");
+            if outcome == Outcome::Edited {
+                changed = app.now();
+            }
+            let stored = scene.articles().await.remove(0);
+            assert_eq!(stored.url, format!("https://site.example/{word}/"));
+            assert_eq!(stored.title, format!("Title {word}"));
+            assert_eq!(stored.summary, format!("Summary {word}"));
+            assert_eq!(stored.content_html, format!("<p>Content {word}</p>"));
+            assert_eq!(stored.author, Some(format!("Ada {word}, Ben")));
+            let image = format!("https://site.example/{word}.jpg");
+            assert_eq!(stored.image_url, Some(image));
+            assert_eq!((stored.seq, stored.published_at), (Some(1), Some(dated)));
+            let times = (stored.first_seen_at, stored.released_at, stored.updated_at);
+            assert_eq!(times, (begun, Some(begun), changed), "{word}");
+            app.time.advance(minutes(1));
+        }
+    }
+);
+
+async fn topic(app: &TestApp, newsletter: NewsletterId, slug: &str) -> TopicId {
+    let (slug, name) = (slug.parse().unwrap(), slug.to_owned());
+    let made = add::topic(app, newsletter, slug, name, None).await;
+    made.unwrap().id
+}
+
+fn rule_of_asia(topic_id: TopicId) -> TopicRule {
+    TopicRule {
+        topic_id,
+        feed_id: None,
+        field: RuleField::Category,
+        pattern: "asia*".to_owned(),
+    }
+}
+
+/// The topics of an article are these, and no others.
+async fn assert_topics(app: &TestApp, article: ArticleId, topics: &[TopicId]) {
+    let mut found = store::topics_of(&app.db, article).await.unwrap();
+    let mut expected = topics.to_vec();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+db_test!(
+    an_article_is_in_all_topics_that_were_ever_named_for_it,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let topics = paperround::newsletters::store::topics(&app.db, scene.newsletter).await;
+        let all = topics.unwrap()[0].id;
+        let asia = topic(app, scene.newsletter, "asia").await;
+        let europe = topic(app, scene.newsletter, "europe").await;
+        let africa = topic(app, scene.newsletter, "africa").await;
+        add_topic_rule(app, scene.newsletter, rule_of_asia(asia))
+            .await
+            .unwrap();
+        let mut article = posted(1);
+        article.topics = vec!["europe".to_owned()];
+        article.categories = vec!["Asia-Pacific".to_owned()];
+        let first = publish(app, scene.newsletter, vec![article]).await.unwrap();
+        let id = first[0].article_id;
+        assert_topics(app, id, &[all, asia, europe]).await;
+        let mut edited = posted(1);
+        edited.title = "Another title".to_owned();
+        edited.topics = vec!["africa".to_owned()];
+        post(app, scene.newsletter, vec![edited]).await;
+        assert_topics(app, id, &[all, asia, europe, africa]).await;
+        // one that the feed brought, and that is posted as it is
+        scene.publish(&[item(2)]);
+        assert_eq!(scene.count_new().await, 1);
+        let mut known = posted(2);
+        known.topics = vec!["europe".to_owned()];
+        let known = publish(app, scene.newsletter, vec![known]).await.unwrap();
+        assert_eq!(known[0].outcome, Outcome::Unchanged);
+        assert_topics(app, known[0].article_id, &[all, europe]).await;
+    }
+);
+
+db_test!(
+    a_newsletters_rules_are_nothing_to_another,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let topics = paperround::newsletters::store::topics(&app.db, scene.newsletter).await;
+        let all = topics.unwrap()[0].id;
+        let other = app.newsletter("asia").await.id;
+        let theirs = topic(app, other, "pacific").await;
+        let rule = add_topic_rule(app, other, rule_of_asia(theirs)).await;
+        let mut article = posted(1);
+        article.categories = vec!["Asia-Pacific".to_owned()];
+        let made = publish(app, scene.newsletter, vec![article]).await.unwrap();
+        assert_topics(app, made[0].article_id, &[all]).await;
+        let removed = remove_topic_rule(app, scene.newsletter, rule.unwrap()).await;
+        assert!(!removed.unwrap());
+        for (newsletter, count) in [(scene.newsletter, 0), (other, 1)] {
+            let rules = store::list_rules(&app.db, newsletter).await.unwrap();
+            assert_eq!(rules.len(), count);
+        }
     }
 );

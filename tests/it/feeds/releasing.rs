@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use paperround::clock::Timestamp;
 use paperround::feeds::publish::{PostedArticle, publish};
-use paperround::feeds::release::release_now;
+use paperround::feeds::release::{release_due, release_now};
 use paperround::feeds::{ArticleState, store};
 use paperround::id::ArticleId;
 
@@ -179,5 +180,91 @@ db_test!(
         };
         let (given, ()) = tokio::join!(watch, posts);
         assert_eq!(given, (1..=60).collect::<Vec<_>>());
+    }
+);
+
+/// State, reason, when it will be released, and when it was.
+type Stands = (
+    ArticleState,
+    Option<String>,
+    Option<Timestamp>,
+    Option<Timestamp>,
+);
+
+db_test!(
+    an_article_keeps_nothing_of_what_it_waited_for,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        scene.publish(&items([1]));
+        scene.read().await;
+        let id = scene.articles().await[0].id;
+        let held: Stands = (
+            ArticleState::Held,
+            Some("second reading".to_owned()),
+            None,
+            None,
+        );
+        let known: Stands = (ArticleState::Known, None, None, None);
+        let ready: Stands = (ArticleState::Ready, None, None, Some(app.now()));
+        // held while it waits, and again when it was released
+        for expected in [&held, &known, &ready, &held, &ready] {
+            let done = if *expected == held {
+                hold(app, id).await
+            } else if *expected == known {
+                dismiss(app, id).await
+            } else {
+                let released = release_now(&app.db, scene.newsletter, id, app.now());
+                released.await.unwrap()
+            };
+            assert!(done, "{expected:?}");
+            let article = scene.articles().await.remove(0);
+            let stands = (
+                article.state,
+                article.held_reason,
+                article.release_at,
+                article.released_at,
+            );
+            assert_eq!(stands, *expected);
+        }
+    }
+);
+
+db_test!(
+    one_look_releases_all_that_is_due_however_much_it_is,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        scene.publish(&items(1..=201));
+        scene.read().await;
+        app.time.advance(minutes(10));
+        assert_eq!(release_due(&app.db, app.now()).await.unwrap(), 201);
+        let released = scene.released().await;
+        let numbers: Vec<i64> = released.into_iter().map(|(seq, _)| seq).collect();
+        assert_eq!(numbers, (1..=201).collect::<Vec<i64>>());
+    }
+);
+
+db_test!(
+    each_newsletter_numbers_its_own_articles,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let newsletters = [scene.newsletter, app.newsletter("asia").await.id];
+        for newsletter in newsletters {
+            // it waits for its date
+            let article = PostedArticle {
+                external_id: "a".to_owned(),
+                url: "https://site.example/a/".to_owned(),
+                title: "Article".to_owned(),
+                published_at: Some(app.now() + minutes(60)),
+                ..PostedArticle::default()
+            };
+            publish(app, newsletter, vec![article]).await.unwrap();
+        }
+        app.time.advance(minutes(60));
+        assert_eq!(release_due(&app.db, app.now()).await.unwrap(), 2);
+        for newsletter in newsletters {
+            let ready = store::ready_after(&app.db, newsletter, 0, i64::MAX).await;
+            let numbers: Vec<_> = ready.unwrap().iter().map(|it| it.seq).collect();
+            assert_eq!(numbers, [Some(1)]);
+        }
     }
 );

@@ -1,5 +1,6 @@
 //! What stands in a mail, and who gets one.
 
+use paperround::feeds::store as feeds;
 use paperround::issues::article::ArticleImage;
 
 use super::*;
@@ -329,5 +330,40 @@ db_test!(
         .unwrap();
         let domain = "xn--bcher-kva.example".to_owned();
         assert_eq!(rows, [(format!("Ada@{domain}"), domain)]);
+    }
+);
+
+async fn hold(app: &TestApp, id: ArticleId) -> bool {
+    let work = app
+        .db
+        .write(move |tx| Box::pin(async move { feeds::hold(tx, id, "second reading").await }));
+    work.await.unwrap()
+}
+
+const ENDS: [(&str, bool); 4] = [
+    ("UPDATE issues SET state = 'finished'", false),
+    ("UPDATE issues SET state = 'cancelled'", false),
+    ("UPDATE issues SET state = 'skipped'", true),
+    ("UPDATE issues SET state = 'failed'", true),
+];
+
+db_test!(
+    an_article_that_a_reader_may_have_been_given_cannot_be_held,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        let id = publish(app, &newsletter, vec![posted(1, &[])]).await[0];
+        let issue = frozen(app, &newsletter).await;
+        assert!(!hold(app, id).await, "its issue is being prepared");
+        advance(app, &Arc::new(Renderer::of(app))).await.unwrap();
+        settle_all(app, issue).await;
+        assert!(!hold(app, id).await, "it was sent");
+        for (end, expected) in ENDS {
+            app.execute(end).await;
+            assert_eq!(hold(app, id).await, expected, "{end}");
+            let again = release::release_now(&app.db, newsletter.id, id, app.now()).await;
+            assert_eq!(again.unwrap(), expected, "{end}");
+        }
     }
 );

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::support::db_test;
-use paperround::deliveries::decide::{self, Refusal};
+use paperround::deliveries::decide::{self, HeldDecision, Refusal};
 use paperround::deliveries::{operate, recover};
 
 const WEEKLY: &[Cadence] = &[Cadence::Weekly];
@@ -254,5 +254,41 @@ db_test!(
         settle_all(app, weekly.id).await;
         let last = send(app, new_issue(&newsletter, DAILY, app.now())).await;
         assert_eq!(deliveries(app, last.id).await, [mail("pending", &[3, 2])]);
+    }
+);
+
+const HELD: &str = "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'crashed'";
+
+db_test!(
+    of_a_mail_that_was_not_sent_come_again_the_articles_of_each_interest_that_has_not_gone_on,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = topic(app, &newsletter, "asia").await;
+        let europe = topic(app, &newsletter, "europe").await;
+        let mut subscriptions = Vec::new();
+        for (email, stays, goes_on) in [
+            ("ada@example.org", asia, europe),
+            ("ben@example.org", europe, asia),
+        ] {
+            let both = [(stays, Cadence::Weekly), (goes_on, Cadence::Daily)];
+            subscriptions.push(reader(app, &newsletter, email, &both, None).await);
+        }
+        let articles = vec![posted(1, &["asia"]), posted(2, &["europe"])];
+        publish(app, &newsletter, articles).await;
+        let cadences = [Cadence::Daily, Cadence::Weekly];
+        let both = send(app, new_issue(&newsletter, &cadences, app.now())).await;
+        app.execute(HELD).await;
+        let articles = vec![posted(3, &["asia"]), posted(4, &["europe"])];
+        publish(app, &newsletter, articles).await;
+        let daily = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, daily.id).await.len(), 2);
+        let (not_sent, now) = (HeldDecision::NotSent, app.now());
+        let decided = decide::decide_all(&app.db, both.id, not_sent, now, now).await;
+        assert_eq!(decided.unwrap(), 2);
+        for subscription in subscriptions {
+            let mut given = given(app, subscription).await;
+            given.sort_unstable();
+            assert_eq!(given, [0, 4]);
+        }
     }
 );

@@ -108,6 +108,10 @@ async fn crowd(app: &TestApp, newsletter: &Newsletter, count: i64) {
 
 const EVERY_TENTH_PAUSES: &str = "UPDATE subscriptions SET paused_until = $1 WHERE subscriber_id IN
          (SELECT id FROM subscribers WHERE email_key LIKE '%0@example.org')";
+const EVERY_TENTH_HAS_ALL: &str = "UPDATE interests SET given_seq = 1 WHERE subscription_id IN
+         (SELECT subscriptions.id FROM subscriptions
+          JOIN subscribers ON subscribers.id = subscriptions.subscriber_id
+          WHERE subscribers.email_key LIKE '%1@example.org')";
 
 db_test!(
     a_preview_counts_readers_of_every_page,
@@ -128,10 +132,12 @@ db_test!(
             })
             .await
             .unwrap();
+        app.execute(EVERY_TENTH_HAS_ALL).await;
         publish(app, &newsletter, vec![posted(1, &[])]).await;
         let new = new_issue(&newsletter, DAILY, app.now());
         let shown = preview(app, &Renderer::of(app), &new).await.unwrap();
-        assert_eq!((shown.recipients, shown.paused), (4509, 501));
+        let counts = (shown.recipients, shown.paused, shown.nothing_for);
+        assert_eq!(counts, (4008, 501, 501));
     }
 );
 
@@ -259,6 +265,25 @@ db_test!(
                 (ben, "pending".to_owned(), his),
             ];
             assert_eq!(deliveries(app, sent.id).await, expected);
+        }
+    }
+);
+
+db_test!(
+    each_newsletter_numbers_its_own_issues,
+    async |app: &TestApp| {
+        let newsletters = [app.newsletter("asia").await, newsletter(app, 12).await];
+        for newsletter in &newsletters {
+            let daily = [(topic(app, newsletter, "all").await, Cadence::Daily)];
+            let email = format!("ada@{}.example", newsletter.slug);
+            reader(app, newsletter, &email, &daily, None).await;
+        }
+        for (which, number) in [(0, 1), (1, 1), (1, 2), (0, 2), (1, 3)] {
+            let newsletter = &newsletters[which];
+            publish(app, newsletter, vec![posted(number, &[])]).await;
+            let sent = send(app, new_issue(newsletter, DAILY, app.now())).await;
+            assert_eq!(usize::try_from(sent.number), Ok(number));
+            app.time.advance(Duration::from_mins(1));
         }
     }
 );

@@ -400,3 +400,26 @@ db_test!(
         assert_eq!(made.unwrap(), Created::NothingNew);
     }
 );
+
+db_test!(
+    a_slot_with_too_little_says_so_also_where_the_others_have_nobody,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let (time, zone) = ("07:00".parse().unwrap(), "Europe/Berlin".parse().unwrap());
+        let weekly = NewSchedule::usual(Cadence::Weekly, time, zone);
+        add::schedule(app, newsletter.id, weekly).await.unwrap();
+        app.execute(TWO_FOR_A_WEEK).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        // Monday comes a day later
+        app.time.advance(Duration::from_hours(24 * 5));
+        assert!(slot(app, &newsletter).await.is_empty());
+        let recent = slots::recent(&app.db, newsletter.id, 9).await.unwrap();
+        let mut settled: Vec<_> = recent.iter().map(|it| (it.cadence, it.outcome)).collect();
+        settled.sort_unstable();
+        let expected = [
+            (Cadence::Daily, Outcome::NothingNew),
+            (Cadence::Weekly, Outcome::BelowMinimum),
+        ];
+        assert_eq!(settled, expected);
+    }
+);

@@ -295,3 +295,33 @@ async fn on_postgresql_another_address_or_other_keys_pause_once() {
     scene.work().await;
     assert!(scene.is_paused().await, "other keys");
 }
+
+const RESUMED: &str = "DELETE FROM settings WHERE key = 'sending_paused'";
+
+async fn starts_paused(scene: &Scene) -> bool {
+    instance::begin(&scene.app).await.unwrap();
+    scene.is_paused().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_has_resumed_is_strange_to_no_later_start() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    assert!(!starts_paused(&scene).await);
+    let path = scene.app.folder().join("epoch");
+    let id = scene.app.keys.instance_id().to_string();
+    let other = "00000000-0000-4000-8000-000000000001";
+    for strange in ["no file", "a place", "a file", "a database"] {
+        let text = fs::read_to_string(&path).unwrap();
+        match strange {
+            "no file" => fs::remove_file(&path).unwrap(),
+            "a place" => {
+                fs::write(&path, text.replace("place = \"", "place = \"0")).unwrap();
+            }
+            "a file" => fs::write(&path, text.replace(&id, other)).unwrap(),
+            _ => scene.app.execute(OTHER_KEYS).await,
+        }
+        assert!(starts_paused(&scene).await, "{strange}");
+        scene.app.execute(RESUMED).await;
+        assert!(!starts_paused(&scene).await, "{strange}, once");
+    }
+}

@@ -16,6 +16,8 @@ use crate::support::{Engine, Program, Stopped, TestApp};
 mod archive;
 /// A database in which SQLite itself finds faults.
 mod damaged;
+/// On another machine, with settings of its own.
+mod elsewhere;
 /// The epoch: which database is not the one that was here last.
 mod guard;
 /// The suppression journal: what a restored database must not forget.

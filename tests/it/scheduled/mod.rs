@@ -24,6 +24,8 @@ mod articles;
 mod beside;
 /// Which slots make an issue, and that each makes one.
 mod calendar;
+/// Issues that cannot be made at first.
+mod failing;
 /// Every article, every reader: each once, whatever happens on the way.
 mod season;
 

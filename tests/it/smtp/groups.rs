@@ -152,3 +152,30 @@ async fn a_relay_begins_anew_behind_a_refusal_though_a_message_it_does_not_take_
     }
     assert_eq!(server.accepted().len(), 1);
 }
+
+#[tokio::test]
+async fn a_relay_that_takes_data_behind_a_refusal_of_what_went_along_hears_it_by_itself_too() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let bob = "bob@example.org";
+    {
+        let mut script = server.script();
+        script.always_for(bob, Step::Rcpt, Act::reply("550 5.1.1 unknown"));
+        // where nobody is to have the message
+        script.always_for("", Step::Data, Act::reply("354 go on"));
+    }
+    let wire = wire("one", 100);
+    let (first, next) = (envelope("ada@example.org", &wire), envelope(bob, &wire));
+    for _ in 0..3 {
+        let mut lease = relay.open().await.unwrap();
+        assert!(lease.takes_groups());
+        lease.envelope(&first).await.unwrap();
+        let outcome = lease.transmit(&wire, Some(&next)).await;
+        assert_eq!(outcome.verdict(), Verdict::Sent);
+        let failure = lease.addressed().await.unwrap_err();
+        assert_eq!(failure.verdict(), Verdict::Refused);
+    }
+    let lease = relay.open().await.unwrap();
+    assert_eq!(server.counters().connections, 4);
+    assert!(!lease.takes_groups());
+}

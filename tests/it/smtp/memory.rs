@@ -1,6 +1,7 @@
-use paperround::smtp::relay::Health;
+use futures_util::FutureExt as _;
+use paperround::smtp::relay::{Health, Unavailable};
 
-use super::pool::{later, send_over};
+use super::pool::{later, rest_of, send_over};
 use super::*;
 use crate::support::smtp_server::{Act, Step};
 
@@ -59,4 +60,33 @@ async fn a_connection_that_has_carried_enough_is_given_no_more_while_it_is_held(
         assert_eq!(outcome.verdict(), Verdict::Sent);
         assert_eq!(lease.is_usable(), is_usable);
     }
+}
+
+#[tokio::test]
+async fn a_halted_relay_is_tried_by_one_connection_alone() {
+    let server = SmtpServer::start().await;
+    let clock = clock();
+    let relay = relay_with(&server, 2, clock.clone());
+    for _ in 0..2 {
+        server.script().once(Step::Data, Act::reply("250 odd"));
+        send_over(&relay, "odd").await.unwrap();
+    }
+    assert!(matches!(relay.health(), Health::Halted { .. }));
+    clock.advance(rest_of(&relay, &clock));
+    let _probe = relay.open().await.unwrap();
+    assert!(matches!(relay.open().await, Err(Unavailable::Busy)));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_connection_to_a_relay_that_rests() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 1, clock());
+    let mut failing = relay.open().await.unwrap();
+    let not_now = Act::reply("451 4.3.2 not now");
+    server.script().once(Step::Mail, not_now);
+    let envelope = envelope("ada@example.org", &wire("one", 100));
+    assert!(failing.envelope(&envelope).await.is_err());
+    let answer = relay.open().now_or_never();
+    let resting = matches!(answer, Some(Err(Unavailable::Resting { .. })));
+    assert!(resting, "it is said at once");
 }

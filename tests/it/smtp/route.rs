@@ -188,3 +188,34 @@ async fn where_no_relay_is_usable_that_is_waited_for_which_may_be_tried_first() 
     assert!(matches!(second, Health::Halted { .. }));
     assert_eq!(route.health(), first);
 }
+
+#[tokio::test]
+async fn a_relay_has_its_turn_when_all_before_it_were_waited_for_whichever_failed_first() {
+    let (server, clock) = (SmtpServer::start().await, clock());
+    let begin = clock.now();
+    // halted at once, for nothing would protect the password
+    let unfit = RelayConfig {
+        login: Some(("ada".to_owned(), SecretString::from("never"))),
+        ..config(&server)
+    };
+    let stops = vec![
+        stop("first", unfit, &clock),
+        stop("second", config(&server), &clock),
+        stop("third", config(&server), &clock),
+    ];
+    let route = Route::new(stops, clock.clone());
+    let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+    server.script().once(Step::Banner, busy);
+    for (seconds, failing) in [(0, 1), (20, 0)] {
+        clock.set(begin + Duration::from_secs(seconds));
+        assert!(route.stops()[failing].relay.open().await.is_err());
+    }
+    // the second may be tried again before that, and it is not its turn
+    for seconds in [21, 40, 49] {
+        clock.set(begin + Duration::from_secs(seconds));
+        let usable_from = Some(begin + Duration::from_secs(50));
+        assert_eq!(route.health().usable_from(), usable_from, "{seconds}");
+    }
+    clock.set(begin + Duration::from_secs(50));
+    assert_eq!(route.health(), Health::Ok);
+}
