@@ -13,6 +13,7 @@ use super::queue::{Queue, Taken};
 use crate::deliveries::claim::Ready;
 use crate::deliveries::send::Sending;
 use crate::smtp::channel::{Channel, Line};
+use crate::smtp::health::Health;
 use crate::smtp::relay::Unavailable;
 use crate::smtp::route::Wish;
 use crate::telemetry::mask_emails;
@@ -158,8 +159,11 @@ impl Seat {
                 Err(Unavailable::Busy) if began.elapsed() < BUSY_WAIT * 10 => {
                     tokio::time::sleep(BUSY_WAIT).await;
                 }
-                Err(Unavailable::Busy) => return Err(Duration::ZERO),
-                Err(Unavailable::Resting { .. }) => return Err(RESTING_WAIT),
+                Err(Unavailable::Resting { .. }) if self.channel.health() == Health::Ok => {
+                    return Err(RESTING_WAIT);
+                }
+                // while all of them rest nothing is claimed
+                Err(Unavailable::Busy | Unavailable::Resting { .. }) => return Err(Duration::ZERO),
                 Err(Unavailable::Failed(failure)) => {
                     let error = mask_emails(&failure.to_string());
                     tracing::warn!(error, "A relay cannot be used now");
