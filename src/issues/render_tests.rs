@@ -322,3 +322,16 @@ fn a_mail_has_what_belongs_to_its_articles_and_to_its_sender() {
         assert!(html.contains(line) && text.contains(line), "{line}: {text}");
     }
 }
+
+#[test]
+fn a_mail_says_by_name_who_sends_it() {
+    let copy = copy_of(&issue(12), &newsletter());
+    let from = copy.lines().find(|line| line.contains("From: "));
+    let from = from.expect("it has a sender");
+    assert!(from.contains("World News"), "{from}");
+    assert!(from.contains("<news@world.example>"), "{from}");
+    let rendered = render(&articles(1, "a"), 1).rendered;
+    for part in [&rendered.html, &rendered.text] {
+        assert!(part.contains("Sent by World News"), "{part}");
+    }
+}

@@ -247,4 +247,16 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn of_several_codes_the_replys_own_counts_and_then_the_first_in_its_text() {
+        for (line, expected) in [
+            ("550 5.7.1 said: 550 5.1.1 unknown", Class::Policy),
+            ("550 5.1.1 unknown, see 5.7.1", Class::Hard),
+            ("550 said: 5.1.1 unknown, not 5.7.1", Class::Hard),
+            ("550 5.0.0 said: 5.7.1 not you, 5.1.1", Class::Policy),
+        ] {
+            assert_eq!(class(Phase::Rcpt, line), expected, "{line}");
+        }
+    }
 }

@@ -406,3 +406,22 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    who_confirms_is_mailed_at_the_address_as_it_was_typed,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        let typed = "Ada@Example.org";
+        let answer = site.post("/subscribe/world", &[("email", typed)]).await;
+        answer.assert_status(303);
+        let link = format!("/confirm/{}", app.confirm_token(ADA).await);
+        site.post(&link, &[]).await.assert_status(200);
+        assert_eq!(
+            app.rows_of("delivery welcome").await,
+            ["delivery welcome Ada@Example.org pending -"]
+        );
+        assert_eq!(explained(app).await.person.email, typed);
+        site.stop().await;
+    }
+);

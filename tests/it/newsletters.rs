@@ -382,3 +382,18 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    a_change_of_one_newsletter_leaves_the_others_as_they_are,
+    async |app: &TestApp| {
+        let world = add::newsletter(app, new("world")).await.unwrap();
+        let asia = add::newsletter(app, new("asia")).await.unwrap();
+        let changed = Newsletter {
+            name: "Europe".to_owned(),
+            ..world
+        };
+        add::edit(app, changed).await.unwrap();
+        let found = store::by_id(&app.db, asia.id).await.unwrap().unwrap();
+        assert_eq!(format!("{found:?}"), format!("{asia:?}"));
+    }
+);

@@ -400,3 +400,25 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    who_comes_back_brings_along_nobody_else_who_left,
+    async |app: &TestApp| {
+        app.newsletter("world").await;
+        let site = app.serve().await;
+        for email in [ADA, "bob@example.org"] {
+            let leave = app.reader(&site, "world", email).await;
+            site.post(&leave, &[]).await.assert_status(200);
+        }
+        app.time.advance(Duration::from_secs(1));
+        app.reader(&site, "world", ADA).await;
+        assert_eq!(
+            app.rows_of("subscription").await,
+            [
+                "subscription ada@example.org world active -",
+                "subscription bob@example.org world unsubscribed one_click"
+            ]
+        );
+        site.stop().await;
+    }
+);

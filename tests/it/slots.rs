@@ -426,3 +426,22 @@ db_test!(
         assert_eq!(left, [due[0].newsletter_id]);
     }
 );
+
+const HAVE_THEM: [&str; 3] = [
+    "UPDATE issues SET state = 'preparing'",
+    "UPDATE issues SET state = 'sending'",
+    "UPDATE issues SET state = 'skipped'",
+];
+
+db_test!(
+    articles_that_an_issue_has_or_had_for_nobody_wait_for_none,
+    async |app: &TestApp| {
+        let newsletter = immediate(app).await;
+        article(app, &newsletter, "a").await;
+        failed_issue(app, &newsletter).await;
+        for state in HAVE_THEM {
+            app.execute(state).await;
+            assert_eq!(count_due(app).await, 0, "{state}");
+        }
+    }
+);

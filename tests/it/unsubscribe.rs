@@ -387,3 +387,49 @@ db_test!(
         site.stop().await;
     }
 );
+
+db_test!(
+    each_link_is_about_its_own_subscription_on_every_page_and_in_the_record,
+    [("signup.client_limits", "100/1h")],
+    async |app: &TestApp| {
+        let site = app.serve().await;
+        let readers = [ADA, "bob@example.org"];
+        for slug in ["world", "asia"] {
+            app.newsletter(slug).await;
+            for email in readers {
+                app.reader(&site, slug, email).await;
+            }
+        }
+        let explained = async |email: &str| {
+            let email = EmailAddress::parse(email, AddressRules::default()).unwrap();
+            explain(&app.db, &email).await.unwrap()
+        };
+        for email in readers {
+            for one in explained(email).await {
+                let token = app.unsubscribe_token(one.person.subscription_id);
+                let link = format!("/unsubscribe/{token}");
+                let slug = one.person.newsletter;
+                let way = format!("href=\"/subscribe/{slug}\"");
+                let masked = format!("{}***@example.org", &email[..1]);
+                let page = site.get(&link).await;
+                let body = &page.assert_status(200).body;
+                let is_own = body.contains(&masked) && body.contains(&way);
+                assert!(is_own, "{email} {slug}: {body}");
+                for again in 0..2 {
+                    let page = site.post(&link, &[("page", "1")]).await;
+                    let body = &page.assert_status(200).body;
+                    assert!(body.contains(&way), "{email} {slug} {again}: {body}");
+                }
+            }
+        }
+        for email in readers {
+            let one = explained(email).await.remove(0);
+            let record = one.consent.iter();
+            let kinds: Vec<_> = record.map(|event| event.kind.as_str()).collect();
+            let expected = ["confirmed", "confirmed", "withdrawn", "withdrawn"];
+            assert_eq!(kinds, expected, "{email}");
+            assert!(one.consent_is_whole, "{email}: {:?}", one.consent);
+        }
+        site.stop().await;
+    }
+);

@@ -439,3 +439,15 @@ fn refusals_by_policy_count_in_however_many_domains() {
         })
     );
 }
+
+#[test]
+fn nineteen_recipients_refused_in_a_row_stop_nothing_yet() {
+    for (refusals, stops) in [(19, false), (20, true)] {
+        let mut tally = Tally::default();
+        for number in 0..refusals {
+            let domain = ["a.example", "b.example", "c.example"][number % 3];
+            count(&mut tally, 1, domain, &refused(Class::Relay));
+        }
+        assert_eq!(brakes(&tally).is_some(), stops, "{refusals}");
+    }
+}

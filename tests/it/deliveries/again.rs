@@ -16,6 +16,12 @@ use crate::support::{TestApp, db_test};
 const REFUSED_AFTER_A_DOUBT: &str =
     "UPDATE deliveries SET state = 'failed', is_open = FALSE, reason = 'refused', doubt = 1";
 const HELD: &str = "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'doubt'";
+const LEFT_AFTER_A_DOUBT: &str =
+    "UPDATE deliveries SET state = 'skipped', is_open = FALSE, reason = 'unsubscribed', doubt = 1
+     WHERE recipient = 'reader0@example.org'";
+const HELD_AFTER_A_DOUBT: &str =
+    "UPDATE deliveries SET state = 'held', is_open = FALSE, reason = 'doubt', doubt = 1
+     WHERE recipient = 'reader1@example.org'";
 const CRASHED: &str = "UPDATE deliveries SET crashes = 2";
 const SENT: &str = "UPDATE deliveries SET state = 'sent', is_open = FALSE";
 
@@ -95,6 +101,26 @@ db_test!(
             assert_eq!(decided.unwrap(), 1);
             assert_eq!(doubt().await, left, "{decision:?}");
         }
+    }
+);
+
+db_test!(
+    what_was_not_sent_says_nothing_of_another_mail_that_may_have_arrived,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        app.execute(LEFT_AFTER_A_DOUBT).await;
+        app.execute(HELD_AFTER_A_DOUBT).await;
+        let (db, issue, now) = (&press.db, edition.issue, press.now());
+        let not_sent = HeldDecision::NotSent;
+        let decided = decide::decide_all(db, issue, not_sent, now, now + TWO_DAYS).await;
+        assert_eq!(decided.unwrap(), 1);
+        let mut doubts = Vec::new();
+        for id in edition.deliveries {
+            doubts.push(press.delivery(id).await.doubt);
+        }
+        assert_eq!(doubts, [1, 0]);
     }
 );
 

@@ -12,9 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::sending::one;
 use super::{Edition, Press, leases};
+use crate::support::smtp_server::script::After;
 use crate::support::smtp_server::{Act, SmtpServer, Step};
 use crate::support::{TestApp, db_test};
 
+const THIRD_IS_OF_ANOTHER_NEWSLETTER: &str = "UPDATE issues
+     SET newsletter_id = (SELECT id FROM newsletters WHERE slug = 'sport') WHERE number = 3";
+const ITS_MAILS: &str = "UPDATE deliveries
+     SET newsletter_id = (SELECT i.newsletter_id FROM issues AS i WHERE i.id = deliveries.issue_id)";
 const IN_DOUBT: &str = "UPDATE deliveries SET state = 'in_doubt', doubt = 1";
 
 fn ledger(press: &Press) -> Ledger {
@@ -215,5 +220,34 @@ db_test!(
         for id in edition.deliveries {
             assert_eq!(press.state(id).await, State::Pending);
         }
+    }
+);
+
+db_test!(
+    issues_whose_own_relay_rests_hold_up_none_of_another_newsletter,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        app.newsletter("sport").await;
+        let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+        let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+        second.script().always(Step::Banner, busy);
+        let ways = [("first", &first, None), ("second", &second, None)];
+        let route = press.route(&ways, press.time.clone());
+        let refused = route.refuses("first", &press.newsletter.to_string());
+        assert!(refused, "the second relay is left");
+        let sender = press.sender_over(route, press.worker().await, press.time.clone());
+        let readers = press.readers(1).await;
+        for _ in 0..2 {
+            press.edition(&readers, "resend").await;
+        }
+        sender.run_until_idle().await;
+        // the two in front are due again, and nothing of them can be sent
+        press.time.advance(Duration::from_secs(2));
+        let other = press.edition(&readers, "resend").await;
+        app.execute(THIRD_IS_OF_ANOTHER_NEWSLETTER).await;
+        app.execute(ITS_MAILS).await;
+        sender.run_until_idle().await;
+        assert_eq!(press.state(other.deliveries[0]).await, State::Sent);
+        assert_eq!((first.accepted().len(), second.accepted().len()), (1, 0));
     }
 );

@@ -59,7 +59,11 @@ db_test!(
 /// Several machines: the server's clock alone says when a lease is over.
 #[cfg(feature = "test-postgres")]
 mod differ {
-    use paperround::clock::{Clock as _, SystemClock};
+    use std::sync::Arc;
+
+    use paperround::clock::{Clock as _, SystemClock, TestClock};
+    use paperround::deliveries::claim::{self as claims, Terms};
+    use paperround::deliveries::mailroom::Mailroom;
     use paperround::deliveries::worker::Worker;
     use paperround::deliveries::writer::{Ledger, Marked};
     use paperround::deliveries::{LeaseClock, Leases, recover};
@@ -126,6 +130,71 @@ mod differ {
         tokio::time::timeout(Duration::from_secs(20), taken_back)
             .await
             .expect("its lease is over");
+        app.finish().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_notice_of_a_worker_whose_clock_is_a_day_behind_has_a_whole_lease_too() {
+        let app = TestApp::start(Engine::Postgres).await;
+        app.time.set(SystemClock.now() - DAY);
+        let press = Press::new(&app).await;
+        let leases = Leases {
+            clock: LeaseClock::Server,
+            ..leases()
+        };
+        let terms = Terms {
+            owner: worker(&press, leases).await.id(),
+            now: press.now(),
+            limit: 1,
+            suspects: false,
+        };
+        let (_, notice) = press.sign_up("ada@example.org").await;
+        let mailroom: Arc<dyn Mailroom> = press.desk.clone();
+        let claimed = claims::notices(&press.db, &mailroom, terms).await;
+        let ready = claimed.unwrap().remove(0);
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases);
+        let marked = ledger.mark(&ready, "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        sweep(&press, &leases).await;
+        assert_eq!(press.state(notice).await, State::Transmitting);
+        app.finish().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_whose_clock_is_a_day_ahead_takes_nothing_from_those_that_live() {
+        let app = TestApp::start(Engine::Postgres).await;
+        app.time.set(SystemClock.now());
+        let press = Press::new(&app).await;
+        let readers = press.readers(2).await;
+        let edition = press.edition(&readers, "resend").await;
+        let leases = Leases {
+            clock: LeaseClock::Server,
+            ..leases()
+        };
+        let (busy, idle) = (worker(&press, leases).await, worker(&press, leases).await);
+        let terms = Terms {
+            owner: busy.id(),
+            now: press.now(),
+            limit: 2,
+            suspects: false,
+        };
+        let claimed = claims::digests(&press.db, edition.issue, terms).await;
+        let claimed = claimed.unwrap();
+        let ledger = Ledger::new(press.db.clone(), press.time.clone(), leases);
+        let marked = ledger.mark(&claimed[0], "x").await.unwrap();
+        assert!(matches!(marked, Marked::Yes { .. }));
+        // it looks for what the dead left behind as it begins
+        let ahead = Arc::new(TestClock::at(SystemClock.now() + DAY));
+        let (db, ids) = (press.db.clone(), press.ids.clone());
+        Worker::start(db, ahead, ids, leases).await.unwrap();
+        for (ready, state) in claimed.iter().zip([State::Transmitting, State::Claimed]) {
+            assert_eq!(press.state(ready.claimed.id).await, state);
+        }
+        for worker in [busy, idle] {
+            let life = worker.id();
+            worker.beat().await.unwrap();
+            assert_eq!(worker.id(), life, "it is neither dead nor forgotten");
+        }
         app.finish().await;
     }
 }

@@ -211,7 +211,7 @@ mod deadlocks {
 
     /// Locks in the wrong order: the subscription, and the issue once the writer waits for the subscription.
     async fn block(
-        db: paperround::db::Db,
+        db: Db,
         subscription: SubscriptionId,
         issue: IssueId,
         has_begun: oneshot::Sender<()>,

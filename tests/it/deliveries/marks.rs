@@ -56,7 +56,8 @@ const NO_FAILURES_POSTGRES: &[&str] = &[
 const FAILURES_SQLITE: &[&str] = &["DROP TRIGGER no_failures"];
 const FAILURES_POSTGRES: &[&str] = &["DROP TRIGGER no_failures ON deliveries"];
 
-async fn execute(press: &Press, sqlite: &'static [&str], postgres: &'static [&str]) {
+/// Changes what the database refuses.
+pub(super) async fn execute(press: &Press, sqlite: &'static [&str], postgres: &'static [&str]) {
     press
         .write(move |tx| {
             Box::pin(async move {

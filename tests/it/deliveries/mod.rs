@@ -64,7 +64,9 @@ mod standings;
 mod stopping;
 /// What is written, counted and looked at at one time.
 mod together;
-/// Marks beside acts that have not committed yet.
+/// What goes on while the database refuses something.
+mod troubled;
+/// Marks and signs of life beside acts that have not committed yet.
 mod uncommitted;
 
 pub(crate) use press::{Edition, Press, Reader};

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use paperround::clock::Timestamp;
+use paperround::deliveries::State;
 use paperround::{read_db, worker};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,25 @@ db_test!(
         let sending = sender.run(stop.clone());
         let ((), watched) = tokio::join!(sending, timeout(SOON, watching));
         watched.expect("it shows life");
+    }
+);
+
+db_test!(
+    what_has_no_connection_yet_at_the_stop_is_not_begun,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        let server = SmtpServer::start().await;
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let greets = Act::reply("220 welcome").calling(move || stopping.cancel());
+        server.script().once(Step::Banner, greets);
+        let late = Act::reply("250 at last").delayed(Duration::from_secs(1));
+        server.script().once(Step::Ehlo, late);
+        press.sender(&server).await.run(stop).await;
+        assert!(server.accepted().is_empty());
+        assert_eq!(press.state(edition.deliveries[0]).await, State::Pending);
     }
 );
 

@@ -18,6 +18,8 @@ use paperround::worker::scheduler::{poll_feeds_due, release_due};
 use crate::support::TestApp;
 use crate::support::feed_server::{Answer, FeedServer};
 
+/// What changes while a feed is being read.
+mod meanwhile;
 /// Which entries are news, and which are articles that are known.
 mod news;
 /// When feeds are asked, and what happens when they do not answer as they should.

@@ -206,15 +206,15 @@ db_test!(
         all[0].guid = Some("guid-1".to_owned());
         let scene = Scene::with(app, &all).await;
         for item in &mut all {
-            item.body = "<p>Written anew.</p>".to_owned();
+            "<p>Written anew.</p>".clone_into(&mut item.body);
         }
         // its guid alone, its address alone, and the number alone that WordPress gave it
-        all[0].link = "http://site.example/one/".to_owned();
+        "http://site.example/one/".clone_into(&mut all[0].link);
         all[1].guid = Some("guid-2".to_owned());
-        all[1].title = "Another title".to_owned();
+        "Another title".clone_into(&mut all[1].title);
         all[2].guid = None;
-        all[2].title = "A third title".to_owned();
-        all[2].link = "http://site.example/?p=3".to_owned();
+        "A third title".clone_into(&mut all[2].title);
+        "http://site.example/?p=3".clone_into(&mut all[2].link);
         scene.publish(&all);
         let Refreshed::Read(saved) = scene.read().await else {
             panic!("the feed was not read")

@@ -267,3 +267,62 @@ db_test!(
         );
     }
 );
+
+db_test!(
+    redirects_to_several_places_are_not_believed_together,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        for place in ["/a", "/b", "/a", "/b"] {
+            scene.site.set(place, Answer::ok(rss(&items([1]))));
+            scene.site.set("/feed", Answer::redirect(301, place));
+            scene.read().await;
+            assert!(scene.feed().await.url.ends_with("/feed"), "{place}");
+        }
+    }
+);
+
+db_test!(
+    a_feed_moves_for_good_where_no_other_feed_of_its_newsletter_is,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let asia = app.newsletter("asia").await.id;
+        for (whose, place) in [(scene.newsletter, "/other"), (asia, "/new")] {
+            scene.site.set(place, Answer::ok(rss(&[])));
+            let (url, options) = (scene.site.url(place).to_string(), FeedOptions::default());
+            let added = add(app, &scene.fetcher, whose, &url, options).await;
+            added.unwrap();
+        }
+        for (place, expected) in [("/other", "/feed"), ("/new", "/new")] {
+            scene.site.set("/feed", Answer::redirect(301, place));
+            for _ in 0..3 {
+                scene.read().await;
+            }
+            assert!(scene.feed().await.url.ends_with(expected), "{place}");
+        }
+    }
+);
+
+db_test!(
+    a_feed_has_the_title_and_the_validator_of_what_was_read_last,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        for (count, title, etag, expected) in [
+            (1, "Old", Some("\"v1\""), "Old"),
+            (2, "New", None, "New"),
+            // it keeps the title that it had
+            (3, "", Some("\"v3\""), "New"),
+        ] {
+            let titled = format!("<title>{title}</title>");
+            let feed = rss(&items(1..=count)).replace("<title>Site</title>", &titled);
+            let mut answer = Answer::ok(feed);
+            if let Some(etag) = etag {
+                answer = answer.header("etag", etag);
+            }
+            scene.site.set("/feed", answer);
+            assert_eq!(scene.count_new().await, 1);
+            let feed = scene.feed().await;
+            assert_eq!(feed.title.as_deref(), Some(expected));
+            assert_eq!(feed.etag.as_deref(), etag);
+        }
+    }
+);

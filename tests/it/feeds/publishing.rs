@@ -203,7 +203,7 @@ db_test!(
         let id = first[0].article_id;
         assert_topics(app, id, &[all, asia, europe]).await;
         let mut edited = posted(1);
-        edited.title = "Another title".to_owned();
+        "Another title".clone_into(&mut edited.title);
         edited.topics = vec!["africa".to_owned()];
         post(app, scene.newsletter, vec![edited]).await;
         assert_topics(app, id, &[all, asia, europe, africa]).await;

@@ -268,3 +268,39 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    articles_of_a_large_feed_are_numbered_in_its_order,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        // the newest first; more than are saved together
+        scene.publish(&items((1..=150).rev()));
+        scene.read().await;
+        app.time.advance(minutes(10));
+        release_due(&app.db, app.now()).await.unwrap();
+        let expected: Vec<(i64, String)> = (1..=150)
+            .map(|number| (number, format!("Article {number}")))
+            .collect();
+        assert_eq!(scene.released().await, expected);
+    }
+);
+
+db_test!(
+    articles_are_numbered_as_their_times_come,
+    async |app: &TestApp| {
+        let scene = Scene::with(app, &[]).await;
+        let mut both = items([1, 2]);
+        both[0].date = Some("Tue, 07 Jul 2026 06:00:00 GMT");
+        // the second is seen later, and its time comes earlier
+        for count in [1, 2] {
+            scene.publish(&both[..count]);
+            scene.read().await;
+            app.time.advance(minutes(15));
+        }
+        app.time.advance(minutes(60));
+        release_due(&app.db, app.now()).await.unwrap();
+        let expected = [(1, "Article 2"), (2, "Article 1")];
+        let expected = expected.map(|(seq, title)| (seq, title.to_owned()));
+        assert_eq!(scene.released().await, expected);
+    }
+);

@@ -367,3 +367,24 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    an_article_of_several_topics_reaches_the_readers_of_each,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let slugs = ["asia", "europe", "africa"];
+        let mut readers = Vec::new();
+        for slug in slugs {
+            let daily = [(topic(app, &newsletter, slug).await, Cadence::Daily)];
+            let email = format!("ada@{slug}.example");
+            readers.push(reader(app, &newsletter, &email, &daily, None).await);
+        }
+        publish(app, &newsletter, vec![posted(1, &slugs)]).await;
+        let sent = send(app, new_issue(&newsletter, &[Cadence::Daily], app.now())).await;
+        let mails = deliveries(app, sent.id).await;
+        let expected = readers
+            .into_iter()
+            .map(|it| (it, "pending".to_owned(), vec![1]));
+        assert_eq!(mails, expected.collect::<Vec<_>>());
+    }
+);

@@ -272,3 +272,26 @@ db_test!(
         }
     }
 );
+
+const IN_HAND: &str = "SELECT COUNT(*) FROM deliveries WHERE owner IS NOT NULL";
+
+db_test!(
+    a_claimed_mail_that_the_next_issue_takes_over_is_in_nobodys_hand,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        app.execute(CLAIMED).await;
+        cancel(app, first.id).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!(deliveries(app, first.id).await[0].1, "skipped");
+        let in_hand: i64 = read_db!(&app.db, |conn| sqlx::query_scalar(IN_HAND)
+            .fetch_one(conn)
+            .await)
+        .unwrap();
+        assert_eq!(in_hand, 0, "its worker could never be forgotten");
+    }
+);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::db_test;
+use paperround::issues::release::Released;
 
 const PREPARED_ELSEWHERE: &str = "UPDATE issues SET prepared_to = $1 WHERE state = 'preparing'";
 const CANCELLED: &str = "UPDATE issues SET state = 'cancelled' WHERE state = 'preparing'
@@ -134,5 +135,61 @@ db_test!(
         let mail = |reader, numbers: &[usize]| (reader, "pending".to_owned(), numbers.to_vec());
         let expected = [mail(ada, &[2, 1]), mail(ben, &[2])];
         assert_eq!(deliveries(app, second).await, expected);
+    }
+);
+
+const OVER: &str = "UPDATE issues SET state = 'cancelled' WHERE state IN ('scheduled', 'preparing')
+     AND newsletter_id = (SELECT newsletter_id FROM subscriptions WHERE id = $1)";
+const PAUSED: &str = "UPDATE issues SET paused_at = created_at WHERE state = 'preparing'
+     AND newsletter_id = (SELECT newsletter_id FROM subscriptions WHERE id = $1)";
+
+db_test!(
+    an_issue_that_is_cancelled_while_it_is_frozen_stays_so,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let new = new_issue(&newsletter, DAILY, app.now());
+        let Created::Issue(id) = create(app, new).await.unwrap() else {
+            panic!("there is something to send");
+        };
+        let renderer = Arc::new(Renderer::of(app));
+        let steps = against(app, OVER, ada, Box::pin(advance(app, &renderer))).await;
+        assert_eq!(steps.unwrap(), 0);
+        assert_eq!(issue(app, id).await.state, IssueState::Cancelled);
+        assert_eq!(deliveries(app, id).await, []);
+    }
+);
+
+/// What happens to an issue while it is released, what its article is about, and where the issue stands then.
+const WHILE_RELEASED: [(&str, &[&str], IssueState); 3] = [
+    // one that has nothing for anybody
+    (OVER, &[], IssueState::Cancelled),
+    (OVER, &["asia"], IssueState::Cancelled),
+    (PAUSED, &["asia"], IssueState::Preparing),
+];
+
+db_test!(
+    an_issue_that_is_cancelled_or_paused_while_it_is_released_stays_so,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let asia = [(topic(app, &newsletter, "asia").await, Cadence::Daily)];
+        let ada = reader(app, &newsletter, "ada@example.org", &asia, None).await;
+        for (number, (sql, topics, expected)) in (1..).zip(WHILE_RELEASED) {
+            publish(app, &newsletter, vec![posted(number, topics)]).await;
+            let mut draft = new_issue(&newsletter, DAILY, app.now());
+            draft.release_when_prepared = false;
+            let draft = send(app, draft).await;
+            assert!(draft.prepared_at.is_some());
+            let allowed = paperround::issues::release::allow(app, draft.id).await;
+            assert!(allowed.unwrap());
+            let releasing = paperround::issues::release::release(app, draft.id);
+            let released = against(app, sql, ada, releasing).await;
+            assert_eq!(released.unwrap(), Released::NotYet, "{number}");
+            let draft = issue(app, draft.id).await;
+            let stands = (draft.state, draft.released_at, draft.finished_at);
+            assert_eq!(stands, (expected, None, None), "{number}");
+        }
     }
 );

@@ -27,10 +27,14 @@ use tokio::time::timeout;
 
 use crate::support::TestApp;
 
+/// Two newsletters, two issues, two topics: each its own.
+mod beside;
 /// What stands in a mail, and who gets one.
 mod contents;
 /// What an issue that is over leaves to the next.
 mod ended;
+/// Who left, and who came back.
+mod leaving;
 /// Every article, every reader, many issues: each once.
 mod ledger;
 /// What changes between a look and its write.
@@ -39,6 +43,8 @@ mod meanwhile;
 mod preparing;
 /// What a dry run says.
 mod previewing;
+/// What an issue records of its articles, and of its editor's words.
+mod recorded;
 /// What an operator lets wait again, and what came meanwhile.
 mod retrying;
 /// More than one of a kind: older issues, pages, statements, rhythms.

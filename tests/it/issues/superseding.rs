@@ -447,3 +447,19 @@ db_test!(
         }
     }
 );
+
+db_test!(
+    an_issue_takes_over_what_an_older_one_with_the_same_articles_has_not_sent,
+    async |app: &TestApp| {
+        let (newsletter, mut readers) = world(app, 1).await;
+        let weekly = [(topic(app, &newsletter, "all").await, Cadence::Weekly)];
+        readers.push(reader(app, &newsletter, "weekly@example.org", &weekly, None).await);
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        let first = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        let both = [Cadence::Daily, Cadence::Weekly];
+        let second = send(app, new_issue(&newsletter, &both, app.now())).await;
+        assert_eq!(deliveries(app, second.id).await, mails(&readers, &[1]));
+        let older = deliveries(app, first.id).await;
+        assert_eq!(older, [(readers[0], "skipped".to_owned(), vec![1])]);
+    }
+);

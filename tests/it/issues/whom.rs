@@ -423,3 +423,21 @@ db_test!(
         assert_eq!(settled, expected);
     }
 );
+
+const ON_ITS_WAY: &str = "UPDATE deliveries SET state = 'claimed', owner = id";
+
+db_test!(
+    who_waits_for_the_end_of_an_older_mail_counts_among_those_an_issue_looked_at,
+    async |app: &TestApp| {
+        let newsletter = newsletter(app, 12).await;
+        let daily = [(topic(app, &newsletter, "all").await, Cadence::Daily)];
+        reader(app, &newsletter, "ada@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(1, &[])]).await;
+        send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        app.execute(ON_ITS_WAY).await;
+        reader(app, &newsletter, "ben@example.org", &daily, None).await;
+        publish(app, &newsletter, vec![posted(2, &[])]).await;
+        let next = send(app, new_issue(&newsletter, DAILY, app.now())).await;
+        assert_eq!((next.candidates, next.queued, next.excluded), (2, 1, 1));
+    }
+);

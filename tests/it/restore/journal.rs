@@ -1,6 +1,10 @@
 use std::fs;
 use std::io::Write as _;
 
+use paperround::subscribers::email_address::{AddressRules, EmailAddress};
+use paperround::subscribers::evidence::Channel;
+use paperround::subscribers::explain::explain;
+
 use super::Scene;
 use crate::support::Engine;
 
@@ -202,6 +206,24 @@ async fn a_goodbye_at_the_very_moment_of_joining_is_not_forgotten() {
         scene.app.rows_of("subscription").await,
         ["subscription ada@example.org world unsubscribed journal"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_record_of_a_goodbye_that_was_forgotten_says_when_it_was_said() {
+    let scene = Scene::new(Engine::Sqlite, &[ADA]).await;
+    scene.app.time.advance(std::time::Duration::from_secs(1));
+    let left_at = scene.app.now();
+    scene.leave(&scene.link(ADA).await).await;
+    scene.app.execute(FORGOTTEN).await;
+    scene.app.time.advance(std::time::Duration::from_hours(1));
+    scene.work().await;
+    let ada = EmailAddress::parse(ADA, AddressRules::default()).unwrap();
+    let explained = explain(&scene.app.db, &ada).await.unwrap().remove(0);
+    assert_eq!(explained.person.ended_at, Some(left_at));
+    let again = explained.consent.last().unwrap();
+    assert_eq!(again.channel, Channel::Journal);
+    let said = serde_json::to_value(left_at).unwrap();
+    assert_eq!(again.detail["left_at"], said);
 }
 
 const BOUNCED: &str = "UPDATE subscriptions SET state = 'bounced', ended_at = started_at

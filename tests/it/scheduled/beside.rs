@@ -81,3 +81,42 @@ scheduled_test!(
         assert_eq!(scene.digests(ADA), [[1]]);
     }
 );
+
+scheduled_test!(
+    a_feed_is_read_when_it_is_due_though_another_is_still_being_read,
+    Setup::default(),
+    async |scene: &Scene| {
+        scene.reader(ADA, Cadence::Daily).await;
+        let silent = scene.site.url("/silent").to_string();
+        let empty = "<rss version='2.0'><channel><title>Slow</title></channel></rss>";
+        scene.site.set("/silent", Answer::ok(empty));
+        let (app, options) = (&scene.app, FeedOptions::default());
+        add_feed(app, &app.fetcher, scene.newsletter.id, &silent, options)
+            .await
+            .unwrap();
+        scene.site.set("/silent", Answer::ok("<rss>").stalling());
+        let prepared = worker::prepare(app.app.clone()).await.unwrap();
+        let (lock, stop) = (
+            app.db.lock_worker().await.unwrap(),
+            CancellationToken::new(),
+        );
+        let work = tokio::spawn(prepared.run(lock, stop.clone()));
+        for path in ["/silent", "/feed"] {
+            let before = scene.site.asked(path).len();
+            let asked = async {
+                while scene.site.asked(path).len() == before {
+                    // due again, also where its last reading has just ended
+                    app.time.advance(Duration::from_mins(20));
+                    tokio::time::sleep(Duration::from_millis(1200)).await;
+                }
+            };
+            tokio::time::timeout(SOON, asked).await.expect(path);
+        }
+        stop.cancel();
+        work.await.unwrap();
+        scene.site.set("/silent", Answer::status(404));
+        scene.publish([1]);
+        scene.at("2026-07-08T05:00:00Z").await;
+        assert_eq!(scene.digests(ADA), [[1]]);
+    }
+);

@@ -1,8 +1,10 @@
 use paperround::db::Db;
+use paperround::feeds::add::{FeedOptions, add as add_feed};
 use paperround::newsletters::Cadence;
 use paperround::worker::scheduler::make_issues_due;
 
-use super::{Scene, Setup, instant, scheduled_test};
+use super::{Scene, Setup, instant, newsletter_named, scheduled_test};
+use crate::support::feed_server::Answer;
 
 const ADA: &str = "ada@example.org";
 
@@ -82,5 +84,31 @@ scheduled_test!(
             assert_eq!(scene.digests(ADA).len(), came + 1, "{step}");
         }
         assert_eq!(scene.digests(ADA), [[1], [2], [3]]);
+    }
+);
+
+scheduled_test!(
+    a_newsletter_whose_feeds_cannot_be_looked_at_holds_up_no_other,
+    Setup::default(),
+    async |scene: &Scene| {
+        scene.reader(ADA, Cadence::Daily).await;
+        let asia = newsletter_named(&scene.app, &Setup::default(), "asia").await;
+        let empty = "<rss version='2.0'><channel><title>Asia</title></channel></rss>";
+        scene.site.set("/asia", Answer::ok(empty));
+        let (app, url) = (&scene.app, scene.site.url("/asia").to_string());
+        add_feed(app, &app.fetcher, asia.id, &url, FeedOptions::default())
+            .await
+            .unwrap();
+        let theirs = "NEW.url LIKE '%/asia'";
+        refuse(scene, "UPDATE OF reading_until ON feeds", [theirs, theirs]).await;
+        scene.publish([1]);
+        app.time.set(instant("2026-07-08T05:00:00Z"));
+        assert!(make_issues_due(app).await.is_err());
+        let slots = scene.slots().await;
+        let made: Vec<_> = slots.iter().map(|slot| slot.issue_id.is_some()).collect();
+        assert_eq!(made, [true], "{slots:?}");
+        accept(scene).await;
+        scene.work().await;
+        assert_eq!(scene.digests(ADA), [[1]]);
     }
 );

@@ -288,3 +288,33 @@ async fn a_connection_that_is_not_used_again_is_closed_with_a_goodbye() {
         assert_eq!(goodbyes.load(Ordering::Relaxed), 1);
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_is_given_back_serves_who_waits_for_the_turn_to_open_one() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 6, clock());
+    let lent = relay.open().await.unwrap();
+    server.script().always(Step::Banner, Act::stall());
+    let mut opening: Vec<_> = (0..4).map(|_| Box::pin(relay.open())).collect();
+    for open in &mut opening {
+        assert!(open.as_mut().now_or_never().is_none());
+    }
+    let mut waiting = pin!(relay.open());
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drop(lent);
+    // one of the four is given up, which makes room
+    drop(opening.pop());
+    let found = tokio::time::timeout(Duration::from_secs(2), waiting).await;
+    assert!(found.is_ok_and(|lease| lease.is_ok()), "no other is opened");
+}
+
+#[tokio::test]
+async fn s14_not_now_beside_open_connections_is_a_failure_where_it_is_not_421() {
+    let server = SmtpServer::start().await;
+    let relay = relay_with(&server, 5, clock());
+    let _first = relay.open().await.unwrap();
+    let not_now = Act::reply("450 4.3.2 not now").then(After::Close);
+    server.script().once(Step::Banner, not_now);
+    assert!(matches!(relay.open().await, Err(Unavailable::Failed(_))));
+    assert!(matches!(relay.health(), Health::BackingOff { .. }));
+}

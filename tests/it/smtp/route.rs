@@ -219,3 +219,17 @@ async fn a_relay_has_its_turn_when_all_before_it_were_waited_for_whichever_faile
     clock.set(begin + Duration::from_secs(50));
     assert_eq!(route.health(), Health::Ok);
 }
+
+#[tokio::test]
+async fn a_relay_that_refuses_one_sender_stands_open_to_another_while_that_one_waits() {
+    let (first, second) = (SmtpServer::start().await, SmtpServer::start().await);
+    let route = route(&[("first", &first), ("second", &second)], &clock());
+    assert!(route.refuses("first", "world"), "another one is left");
+    let busy = Act::reply("421 4.3.2 busy").then(After::Close);
+    second.script().once(Step::Banner, busy);
+    assert!(route.open(&WORLD).await.is_err());
+    let rests = route.stops()[1].relay.health();
+    assert!(matches!(rests, Health::BackingOff { .. }));
+    assert_eq!(route.health_for("world"), rests);
+    assert_eq!(route.health_for("sport"), Health::Ok);
+}
