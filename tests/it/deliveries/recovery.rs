@@ -267,7 +267,7 @@ db_test!(
         let server = SmtpServer::start().await;
         server.script().always(
             Step::Dot,
-            Act::reply("250 ok").delayed(Duration::from_millis(20)),
+            Act::reply("250 ok").delayed(Duration::from_millis(200)),
         );
         let stop = CancellationToken::new();
         let stopping = stop.clone();
