@@ -436,12 +436,12 @@ impl Lease {
         };
         let enough = self.relay.reuse.messages;
         let open = self.open();
-        let is_next = match failure.phase {
+        let is_used = match failure.phase {
             Phase::Mail => open.messages > 0,
             Phase::Rset => true,
             _ => false,
         };
-        if is_next && failure.is_transient() {
+        if is_used && failure.is_transient() {
             // Many relays take so many messages, or refuse so many recipients, over one connection and then say so here. It
             // is given no more; if the relay means itself, the next connection hears it at its first message.
             open.messages = enough;

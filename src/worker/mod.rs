@@ -137,14 +137,14 @@ impl Prepared {
             self.ended.cancel();
         };
         // what is on the wire is this worker's until it has ended: nobody else may take it for a dead one's before
-        let ended = async {
+        let over = async {
             stop.cancelled().await;
             self.ended.cancelled().await;
         };
         let keeping = async {
             tokio::select! {
                 () = keep(&self.app.db, lock, &stop, &self.ended) => {}
-                () = ended => {}
+                () = over => {}
             }
         };
         tokio::join!(
