@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// How often each is measured; what is shown are medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) runs: u64,
+    /// P9: deliveries of the past for each reader
+    #[arg(long, default_value_t = 10)]
+    pub(crate) past: u64,
     /// What `cargo bench` says
     #[arg(long, hide = true)]
     bench: bool,

@@ -21,6 +21,10 @@ const CLAIM_ROWS: usize = 512;
 /// What the writer keeps in memory, in KiB by its sign: where a busy issue writes, not the whole database.
 const CACHE: &str = "-16000";
 
+/// Pages in the log (4 KiB each) after which what it holds is copied into the database file. A message changes its row
+/// three times within seconds: the longer the log, the fewer pages are copied more than once.
+const CHECKPOINT: &str = "4000";
+
 const VERSION: &str = "SELECT sqlite_version()";
 
 pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
@@ -31,6 +35,7 @@ pub(super) async fn open(path: &Path, readers: u32) -> Result<Db, OpenError> {
     let writer_options = options(path)
         .thread_name(|_| "sqlite-writer".to_owned())
         .pragma("cache_size", CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT)
         // its thread does not wait for the reader of a claim's rows
         .row_buffer_size(CLAIM_ROWS);
     let mut connection = writer_options.connect().await?;

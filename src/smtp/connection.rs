@@ -50,8 +50,6 @@ enum State {
     Closed,
 }
 
-/// The end of a message (RFC 5321, section 4.1.1.4).
-const DOT: &[u8] = b".\r\n";
 /// The commands of an envelope, in their order.
 const ENVELOPE: [Phase; 3] = [Phase::Mail, Phase::Rcpt, Phase::Data];
 
@@ -59,8 +57,6 @@ const ENVELOPE: [Phase; 3] = [Phase::Mail, Phase::Rcpt, Phase::Data];
 pub struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) input: Input,
-    /// Room for a message on its way out, kept from one to the next.
-    output: Vec<u8>,
     pub(super) deadlines: Deadlines,
     /// Of the message that comes next.
     pub(super) fence: Option<Fence>,
@@ -84,7 +80,6 @@ impl Connection {
             stream,
             encrypted,
             input: Input::default(),
-            output: Vec::new(),
             capabilities: Capabilities::default(),
             deadlines,
             fence: None,
@@ -190,17 +185,8 @@ impl Connection {
         if let Err(failure) = self.take(State::Addressed, Phase::Body) {
             return Outcome::Failed(failure);
         }
-        let mut bytes = std::mem::take(&mut self.output);
-        bytes.clear();
-        bytes.extend_from_slice(wire.as_bytes());
-        bytes.extend_from_slice(DOT);
-        let dot_end = bytes.len();
-        if let Some(envelope) = attached {
-            bytes.extend_from_slice(self.group(envelope).as_bytes());
-        }
-        let written = self.write_message(&bytes, dot_end).await;
-        self.output = bytes;
-        if let Err(failure) = written {
+        let group = attached.map(|envelope| self.group(envelope));
+        if let Err(failure) = self.write_message(wire, group.as_deref()).await {
             return Outcome::Failed(failure);
         }
         let goes_on = match attached {

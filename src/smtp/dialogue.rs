@@ -1,7 +1,7 @@
 //! Reading and writing on a connection: whole replies, counted bytes, one deadline for each.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,6 +12,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connection::{Connection, Fence};
 use super::outcome::{Cause, Failure, Phase};
 use super::reply::Reply;
+use super::wire::Wire;
+
+/// The end of a message (RFC 5321, section 4.1.1.4).
+const DOT: &str = ".\r\n";
 
 /// How long an early reply may take to become complete.
 const EARLY_REPLY: Duration = Duration::from_secs(20);
@@ -88,14 +92,19 @@ impl Connection {
         Err(Failure::new(phase, cause))
     }
 
-    /// Writes the message with its dot, which ends at `dot_end`, and what is attached behind it. `Ok` when the dot's last
-    /// byte was taken: the reply to it tells the rest. A failure of phase `Body` means that it was not, so the relay
+    /// Writes the message with its dot, and in the same write the commands that are `attached` to it. `Ok` when the dot's
+    /// last byte was taken: the reply to it tells the rest. A failure of phase `Body` means that it was not, so the relay
     /// cannot have accepted the message.
     pub(super) async fn write_message(
         &mut self,
-        bytes: &[u8],
-        dot_end: usize,
+        wire: &Wire,
+        attached: Option<&str>,
     ) -> Result<(), Failure> {
+        let message = wire.as_bytes();
+        let end = [DOT, attached.unwrap_or_default()].concat();
+        let dot_end = message.len() + DOT.len();
+        let mut parts = [IoSlice::new(message), IoSlice::new(end.as_bytes())];
+        let mut rest = &mut parts[..];
         let whole = Instant::now() + self.deadlines.body;
         let fence = self.fence.take();
         let mut written = 0;
@@ -104,7 +113,6 @@ impl Connection {
                 return Err(self.early_reply().await);
             }
             let stalled = Instant::now() + self.deadlines.body_stalled;
-            let rest = &bytes[written..];
             let step = timeout_at(
                 whole.min(stalled),
                 poll_fn(|context| self.poll_step(context, rest, fence.as_ref())),
@@ -113,7 +121,10 @@ impl Connection {
                 Ok(Step::Wrote(Ok(0))) => {
                     return Err(body(Cause::Lost("the stream takes no more".to_owned())));
                 }
-                Ok(Step::Wrote(Ok(count))) => written += count,
+                Ok(Step::Wrote(Ok(count))) => {
+                    written += count;
+                    IoSlice::advance_slices(&mut rest, count);
+                }
                 Ok(Step::Heard(Ok(0))) => {
                     return Err(body(Cause::Lost(
                         "the relay closed the connection".to_owned(),
@@ -127,12 +138,13 @@ impl Connection {
                 Err(_) => return Err(body(Cause::TimedOut)),
             }
         }
+        let unwritten = &end.as_bytes()[written - message.len()..];
         let rest = async {
-            self.stream.write_all(&bytes[written..]).await?;
+            self.stream.write_all(unwritten).await?;
             self.stream.flush().await
         };
         // Every byte of the message has been taken. Whether the rest was or not, what the relay says next decides.
-        let _unwritten = timeout_at(whole, rest).await;
+        let _whether_written = timeout_at(whole, rest).await;
         Ok(())
     }
 
@@ -141,7 +153,7 @@ impl Connection {
     fn poll_step(
         &mut self,
         context: &mut Context<'_>,
-        rest: &[u8],
+        rest: &[IoSlice<'_>],
         fence: Option<&Fence>,
     ) -> Poll<Step> {
         if let Poll::Ready(heard) = self.poll_input(context) {
@@ -151,7 +163,7 @@ impl Connection {
             return Poll::Ready(Step::Fenced);
         }
         Pin::new(&mut self.stream)
-            .poll_write(context, rest)
+            .poll_write_vectored(context, rest)
             .map(Step::Wrote)
     }
 

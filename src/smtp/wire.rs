@@ -61,37 +61,65 @@ impl Wire {
 }
 
 fn check(bytes: &[u8]) -> Result<(), WireError> {
-    if bytes.is_empty() {
+    let Some(last) = bytes.len().checked_sub(1) else {
         return Err(WireError::Empty);
-    }
+    };
     if let Some(at) = memchr::memchr(0, bytes) {
         return Err(WireError::Nul(at));
     }
-    let mut line_start = 0;
-    for at in memchr::memchr_iter(b'\n', bytes) {
-        let line = &bytes[line_start..at];
-        let line = line.strip_suffix(b"\r").ok_or(WireError::BareLineEnd(at))?;
-        refuse_cr(line, line_start)?;
-        if line.len() > MAX_LINE_BYTES {
-            return Err(WireError::LineTooLong(line_start));
-        }
-        if line.starts_with(b".") && line.get(1) != Some(&b'.') {
-            return Err(WireError::UnstuffedDot(line_start));
-        }
-        line_start = at + 1;
+    if bytes[0] == b'\n' {
+        return Err(WireError::BareLineEnd(0));
     }
-    refuse_cr(&bytes[line_start..], line_start)?;
-    if line_start != bytes.len() {
-        return Err(WireError::UnfinishedLine);
+    if let Some(at) = first_unpaired(bytes) {
+        let at = if bytes[at] == b'\r' { at } else { at + 1 };
+        return Err(WireError::BareLineEnd(at));
     }
-    Ok(())
+    match bytes[last] {
+        b'\n' => {}
+        b'\r' => return Err(WireError::BareLineEnd(last)),
+        _ => return Err(WireError::UnfinishedLine),
+    }
+    // the first line has no LF before it
+    let dotted = memchr::memmem::find_iter(bytes, b"\n.").map(|at| at + 1);
+    let first = bytes.starts_with(b".").then_some(0);
+    let mut dotted = first.into_iter().chain(dotted);
+    if let Some(at) = dotted.find(|at| bytes[at + 1] != b'.') {
+        return Err(WireError::UnstuffedDot(at));
+    }
+    first_long_line(bytes).map_or(Ok(()), |at| Err(WireError::LineTooLong(at)))
 }
 
-fn refuse_cr(line: &[u8], line_start: usize) -> Result<(), WireError> {
-    match memchr::memchr(b'\r', line) {
-        Some(at) => Err(WireError::BareLineEnd(line_start + at)),
-        None => Ok(()),
+/// The first byte that is a CR without an LF behind it, or has an LF without a CR behind it. Every byte of every message
+/// is looked at, so this counts: without a way out of the inner loop the compiler compares many pairs at once.
+fn first_unpaired(bytes: &[u8]) -> Option<usize> {
+    const PIECE: usize = 1024;
+    let is_unpaired = |(left, right): (&u8, &u8)| (*left == b'\r') != (*right == b'\n');
+    let pairs = bytes.chunks(PIECE).zip(bytes[1..].chunks(PIECE));
+    for (piece, (left, right)) in pairs.enumerate() {
+        let pairs = left.iter().zip(right);
+        if pairs
+            .clone()
+            .fold(false, |any, pair| any | is_unpaired(pair))
+        {
+            let at = pairs.clone().position(is_unpaired)?;
+            return Some(piece * PIECE + at);
+        }
     }
+    None
+}
+
+/// Where a line of more than [`MAX_LINE_BYTES`] begins; all lines end with CRLF. From one line's begin as far as it may
+/// reach, and back to the last begin of a line there: those between are short enough.
+fn first_long_line(bytes: &[u8]) -> Option<usize> {
+    let most = MAX_LINE_BYTES + 2;
+    let mut begin = 0;
+    while let Some(reach) = bytes[begin..].get(..most) {
+        match memchr::memrchr(b'\n', reach) {
+            Some(end) => begin += end + 1,
+            None => return Some(begin),
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -130,6 +158,34 @@ mod tests {
         let line = |length| "x".repeat(length) + "\r\n";
         assert!(Wire::parse(line(998)).is_ok());
         assert_eq!(Wire::parse(line(999)), Err(WireError::LineTooLong(0)));
+        let after_others = [line(998), line(10), line(700), line(999), line(1)].concat();
+        assert_eq!(
+            Wire::parse(after_others),
+            Err(WireError::LineTooLong(1000 + 12 + 702))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_wherever_it_stands() {
+        for before in [0, 70, 1021, 1022, 1023, 1024, 1025, 2046, 2047, 2048, 5000] {
+            let before = "x".repeat(before % 900) + "\r\n" + &"y\r\n".repeat(before / 3);
+            let at = before.len();
+            for (bytes, error) in [
+                ("z\rz\r\n", WireError::BareLineEnd(at + 1)),
+                ("z\nz\r\n", WireError::BareLineEnd(at + 1)),
+                ("\nz\r\n", WireError::BareLineEnd(at)),
+                ("z\r", WireError::BareLineEnd(at + 1)),
+                (".\r\n", WireError::UnstuffedDot(at)),
+                ("..\r\n.z\r\n", WireError::UnstuffedDot(at + 4)),
+                ("z", WireError::UnfinishedLine),
+            ] {
+                assert_eq!(
+                    Wire::parse(before.clone() + bytes),
+                    Err(error),
+                    "{bytes:?} at {at}"
+                );
+            }
+        }
     }
 
     proptest::proptest! {

@@ -18,8 +18,6 @@ use crate::watch::Accepted;
 
 /// What is sent is the part of all: of 5,000,000 readers, 50,000.
 const PART: u64 = 100;
-/// Deliveries of the past, for each reader of the long list.
-const PAST: u64 = 10;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -39,7 +37,7 @@ const OLD_DELIVERIES: &str = "INSERT INTO deliveries (id, issue_id, subscription
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let (all, part) = (options.readers, options.readers / PART);
-    let old = all * PAST;
+    let old = all * options.past;
     println!("P9: {part} messages: alone, before {all} that wait, and behind {old} of the past");
     let few = Issue::make(Engine::Sqlite, part, Upto::Prepared).await?;
     let many = Issue::make(Engine::Sqlite, all, Upto::Prepared).await?;
