@@ -10,9 +10,15 @@ mod sending;
 mod signups;
 mod throughput;
 
+use tokio::sync::OnceCell;
+
 use super::options::{Case, Options};
+use super::stage::{Engine, Issue, Upto};
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    // with millions of readers it takes minutes to make, so P9 and P10 share one
+    let issue = OnceCell::new();
+    let long = || Issue::make(Engine::Sqlite, options.readers, Upto::Prepared);
     for case in &options.cases {
         match case {
             Case::P1 => throughput::beside_postfix(options).await?,
@@ -25,8 +31,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             Case::P6 => priority::run(options).await?,
             Case::P7 => signups::run(options).await?,
             Case::P8 => throughput::on_postgres(options).await?,
-            Case::P9 => age::run(options).await?,
-            Case::P10 => kill::run(options).await?,
+            Case::P9 => age::run(options, issue.get_or_try_init(long).await?).await?,
+            Case::P10 => kill::run(options, issue.get_or_try_init(long).await?).await?,
         }
     }
     Ok(())

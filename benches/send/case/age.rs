@@ -35,18 +35,17 @@ const OLD_DELIVERIES: &str = "INSERT INTO deliveries (id, issue_id, subscription
          created_at, created_at, created_at, 250, '2.0.0', '2.0.0 Ok', 'default'
      FROM deliveries WHERE issue_id = $1";
 
-pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+pub(super) async fn run(options: &Options, many: &Issue) -> anyhow::Result<()> {
     let (all, part) = (options.readers, options.readers / PART);
     let old = all * options.past;
     println!("P9: {part} messages: alone, before {all} that wait, and behind {old} of the past");
     let few = Issue::make(Engine::Sqlite, part, Upto::Prepared).await?;
-    let many = Issue::make(Engine::Sqlite, all, Upto::Prepared).await?;
     let aged = few.copy().await?;
     grow_old(&aged, old / part).await?;
     let mut runs = Vec::new();
     for _ in 0..options.runs {
         runs.push(sending::program("alone", &few, NEAR).await?);
-        runs.push(part_of("of many", &many, part).await?);
+        runs.push(part_of("of many", many, part).await?);
         runs.push(sending::program("aged", &aged, NEAR).await?);
     }
     show_runs(&runs);

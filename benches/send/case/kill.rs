@@ -12,17 +12,16 @@ use crate::postfix::Sink;
 use crate::process::{Process, free_port};
 use crate::program;
 use crate::report::{Report, Target};
-use crate::stage::{Engine, Issue, Upto};
+use crate::stage::Issue;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+pub(super) async fn run(options: &Options, issue: &Issue) -> anyhow::Result<()> {
     let readers = options.readers;
     println!("P10: killed while it sends to {readers} readers, and started again");
-    let issue = Issue::make(Engine::Sqlite, readers, Upto::Prepared).await?;
     let (mut runs, mut ready, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.runs {
-        let (ready_after, first_after) = once(&issue).await?;
+        let (ready_after, first_after) = once(issue).await?;
         runs.push(json!({ "ready_seconds": ready_after, "first_mail_seconds": first_after }));
         ready.push(ready_after);
         first.push(first_after);
