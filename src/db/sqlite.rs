@@ -103,6 +103,36 @@ mod tests {
         ("PRAGMA trusted_schema", 0, 0),
     ];
 
+    // A CHECK: such a statement may fail half-way, so it keeps what it would need to undo itself.
+    const MANY: &str =
+        "CREATE TABLE many (n INTEGER NOT NULL CHECK (n > 0), filling BLOB NOT NULL) STRICT";
+    const FILL: &str = "INSERT INTO many
+         WITH RECURSIVE count (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < 20000)
+         SELECT n, zeroblob(500) FROM count";
+    const CHANGE_ALL: &str = "UPDATE many SET n = n + 1";
+
+    #[tokio::test]
+    async fn one_statement_may_change_megabytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("paperround.db"), 1).await.unwrap();
+        for statement in [MANY, FILL, CHANGE_ALL] {
+            let done = db.write::<(), sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(statement)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            });
+            assert_eq!(
+                done.await.map_err(|error| error.to_string()),
+                Ok(()),
+                "{statement}"
+            );
+        }
+        db.close().await;
+    }
+
     #[tokio::test]
     async fn every_connection_syncs_and_keeps_references_and_readers_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
