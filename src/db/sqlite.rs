@@ -94,13 +94,15 @@ mod tests {
     use crate::{read_db, write_db};
 
     /// What readers and the writer answer.
-    const PRAGMAS: [(&str, i64, i64); 5] = [
+    const PRAGMAS: [(&str, i64, i64); 6] = [
         ("PRAGMA query_only", 1, 0),
         ("PRAGMA foreign_keys", 1, 1),
         // FULL
         ("PRAGMA synchronous", 2, 2),
         ("PRAGMA busy_timeout", 5000, 5000),
         ("PRAGMA trusted_schema", 0, 0),
+        // readers write nothing
+        ("PRAGMA wal_autocheckpoint", 1000, 4000),
     ];
 
     // A CHECK: such a statement may fail half-way, so it keeps what it would need to undo itself.

@@ -16,6 +16,9 @@ use crate::stage::Issue;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Messages before the kill, of a list that has many more.
+const BEFORE: u64 = 20_000;
+
 pub(super) async fn run(options: &Options, issue: &Issue) -> anyhow::Result<()> {
     let readers = options.readers;
     println!("P10: killed while it sends to {readers} readers, and started again");
@@ -41,7 +44,7 @@ async fn once(issue: &Issue) -> anyhow::Result<(f64, f64)> {
     let mut settings = program::relay(sink.port, 20);
     settings.extend(program::web(port));
     let mut service = program::start(&issue.stage, &["serve"], &settings)?;
-    more_than(&sink, issue.readers / 20, &mut service).await?;
+    more_than(&sink, BEFORE.min(issue.readers / 20), &mut service).await?;
     // dropping is a SIGKILL
     drop(service);
     tokio::time::sleep(Duration::from_millis(100)).await;
