@@ -167,9 +167,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_found_wherever_it_stands() {
-        for before in [0, 70, 1021, 1022, 1023, 1024, 1025, 2046, 2047, 2048, 5000] {
-            let before = "x".repeat(before % 900) + "\r\n" + &"y\r\n".repeat(before / 3);
-            let at = before.len();
+        // around the ends of the pieces in which pairs are compared, too
+        for at in [2, 72, 5000]
+            .into_iter()
+            .chain(1020..1028)
+            .chain(2044..2052)
+        {
+            let lines = ("y".repeat(498) + "\r\n").repeat((at - 2) / 500);
+            let before = "x".repeat((at - 2) % 500) + "\r\n" + &lines;
+            assert_eq!(before.len(), at);
             for (bytes, error) in [
                 ("z\rz\r\n", WireError::BareLineEnd(at + 1)),
                 ("z\nz\r\n", WireError::BareLineEnd(at + 1)),
