@@ -8,22 +8,27 @@ use crate::{read_db, write_db};
 
 const OPEN_ISSUES: &str = "SELECT i.id, i.newsletter_id FROM issues AS i
      WHERE i.state = 'sending' AND i.paused_at IS NULL
+       AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
        AND EXISTS (SELECT 1 FROM deliveries AS d
            WHERE d.issue_id = i.id AND d.state = 'pending' AND d.not_before <= $1 AND d.expires_at > $1)
      ORDER BY i.due_at, i.id";
 
 const NOTICES_WAIT: &str = "SELECT EXISTS (SELECT 1 FROM deliveries
-     WHERE state = 'pending' AND issue_id IS NULL AND not_before <= $1 AND expires_at > $1)";
+     WHERE state = 'pending' AND issue_id IS NULL AND not_before <= $1 AND expires_at > $1)
+     AND NOT EXISTS (SELECT 1 FROM settings WHERE key = 'sending_paused')";
 
+// Whether anything may be claimed stands in the limit: in the WHERE, SQLite asks it of each row, and where all sending is
+// paused it would walk through millions for nothing.
 const CLAIM_DIGESTS_SQLITE: &str =
     "UPDATE deliveries SET state = 'claimed', owner = $4, attempt = attempt + 1
      WHERE id IN (SELECT d.id FROM deliveries AS d
          WHERE d.issue_id = $1 AND d.state = 'pending' AND d.not_before <= $2 AND d.expires_at > $2
            -- a row that was being worked on when the process died comes alone
            AND (d.crashes >= 2) = $5
-           AND EXISTS (SELECT 1 FROM issues AS i WHERE i.id = $1 AND i.state = 'sending' AND i.paused_at IS NULL)
-           AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-         ORDER BY d.not_before, d.id LIMIT $3)
+         ORDER BY d.not_before, d.id LIMIT CASE
+           WHEN EXISTS (SELECT 1 FROM issues AS i WHERE i.id = $1 AND i.state = 'sending' AND i.paused_at IS NULL)
+             AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+           THEN $3 ELSE 0 END)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
          attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 // MATERIALIZED: the rows are picked once, whatever the planner thinks of it
@@ -44,8 +49,8 @@ const CLAIM_NOTICES_SQLITE: &str =
      WHERE id IN (SELECT d.id FROM deliveries AS d
          WHERE d.state = 'pending' AND d.issue_id IS NULL AND d.not_before <= $1 AND d.expires_at > $1
            AND (d.crashes >= 2) = $4
-           AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
-         ORDER BY d.not_before, d.id LIMIT $2)
+         ORDER BY d.not_before, d.id
+         LIMIT CASE WHEN EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused') THEN 0 ELSE $2 END)
      RETURNING id, issue_id, subscription_id, variant_id, signup_id, newsletter_id, kind, recipient, payload,
          attempt, tries, doubt, owner, created_at, expires_at, relay_id";
 const CLAIM_NOTICES_POSTGRES: &str = "WITH pick AS MATERIALIZED (SELECT d.id FROM deliveries AS d

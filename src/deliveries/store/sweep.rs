@@ -51,16 +51,15 @@ const DECIDE_DOUBT: &str = "UPDATE deliveries SET reason = 'doubt', settled_at =
            WHERE i.id = deliveries.issue_id AND i.state = 'sending' AND i.paused_at IS NOT NULL)";
 
 // What is paused or waits for its release is not given up, however long that takes: resuming and releasing give it the
-// whole time again.
+// whole time again. The limit is looked at once, not for each row.
 const EXPIRE: &str = "UPDATE deliveries SET settled_at = $1, is_open = FALSE,
          state = CASE WHEN doubt = 0 THEN 'failed' ELSE 'held' END,
          reason = CASE WHEN doubt = 0 THEN 'expired' ELSE 'doubt' END
      WHERE state = 'pending' AND id IN (SELECT d.id FROM deliveries AS d
          WHERE d.state = 'pending' AND d.expires_at <= $1
-           AND NOT EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
            AND NOT EXISTS (SELECT 1 FROM issues AS i
                WHERE i.id = d.issue_id AND (i.paused_at IS NOT NULL OR i.state = 'preparing'))
-         LIMIT $2)
+         LIMIT CASE WHEN EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused') THEN 0 ELSE $2 END)
      RETURNING id";
 
 const CANCELLED_ISSUES: &str = "SELECT i.id FROM issues AS i

@@ -145,6 +145,27 @@ db_test!(
 );
 
 db_test!(
+    while_all_sending_is_paused_nobody_looks_for_what_waits,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(1).await;
+        let edition = press.edition(&readers, "resend").await;
+        press.sign_up("new@example.org").await;
+        let found = async || {
+            let now = press.now();
+            let open = claim::open_issues(&press.db, now).await.unwrap();
+            (open, claim::notices_wait(&press.db, now).await.unwrap())
+        };
+        let everything = (vec![(edition.issue, press.newsletter)], true);
+        assert_eq!(found().await, everything);
+        press.pause_sending().await;
+        assert_eq!(found().await, (vec![], false));
+        press.resume_sending().await;
+        assert_eq!(found().await, everything);
+    }
+);
+
+db_test!(
     no_digest_is_claimed_of_an_issue_that_waits_nor_while_all_sending_is_paused,
     async |app: &TestApp| {
         let press = Press::new(app).await;
