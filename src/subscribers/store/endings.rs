@@ -54,3 +54,29 @@ pub(in crate::subscribers) async fn ended_after(
         .fetch_all(conn)
         .await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DatabaseTarget;
+
+    #[tokio::test]
+    async fn what_a_start_asks_for_is_found_among_those_that_ended_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(folder.path().join("paperround.db"));
+        let db = Db::open(&target, 1).await.unwrap();
+        db.migrate().await.unwrap();
+        let Db::Sqlite { reader, .. } = &db else {
+            unreachable!("it was opened as a file")
+        };
+        let mut plan = QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN ");
+        plan.push(ENDED_AFTER);
+        let steps: Vec<(i64, i64, i64, String)> =
+            plan.build_query_as().fetch_all(reader).await.unwrap();
+        let first = &steps.first().expect("a plan has a step").3;
+        assert!(
+            first.contains("USING INDEX subscriptions_ended (id>?)"),
+            "{first}"
+        );
+    }
+}
