@@ -100,9 +100,7 @@ impl Stage {
         let app = self.app().await?;
         instance::begin(&app).await?;
         let expires_at = app.clock.now() + app.config.delivery.give_up_after;
-        app.db
-            .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
-            .await?;
+        operate::resume_sending(&app.db, expires_at).await?;
         app.db.close().await;
         Ok(())
     }

@@ -103,12 +103,7 @@ pub(super) async fn resume(app: &App, args: ResumeArgs, context: &Context) -> an
     let found = find(app, &args.which.issue, context).await?;
     let (id, name, now) = (found.issue.id, found.name(), app.clock.now());
     let expires_at = now + app.config.delivery.give_up_after;
-    let resumed = app
-        .db
-        .write(move |tx| {
-            Box::pin(async move { operate::resume(tx, id, &args.reason, now, expires_at).await })
-        })
-        .await?;
+    let resumed = operate::resume(&app.db, id, &args.reason, now, expires_at).await?;
     changed(resumed, &format!("issue {name} is not paused, or over"))?;
     context.terminal.say(&format!("Issue {name} goes on."));
     Ok(())
@@ -249,10 +244,7 @@ pub(super) async fn resume_all(args: &ResumeAllArgs, context: &Context) -> anyho
         context.terminal.confirm(question, args.yes)?;
     }
     let expires_at = app.clock.now() + app.config.delivery.give_up_after;
-    let resumed = app
-        .db
-        .write(move |tx| Box::pin(async move { operate::resume_sending(tx, expires_at).await }))
-        .await?;
+    let resumed = operate::resume_sending(&app.db, expires_at).await?;
     changed(resumed, "sending was not paused")?;
     context.terminal.say("Sending goes on.");
     app.db.close().await;

@@ -145,7 +145,7 @@ async fn send_again(tx: &mut Tx<'_>, issue: IssueId, now: Timestamp) -> Result<(
     }
     if state == "finished" {
         // only what waits anew is open, and has its time already
-        super::operate::resume(tx, issue, "its mails are sent again", now, now).await?;
+        super::operate::resume_in(tx, issue, "its mails are sent again", now).await?;
     }
     Ok(())
 }

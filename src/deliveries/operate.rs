@@ -1,10 +1,16 @@
 //! What an operator does about sending: pause, resume, cancel. And what a reader's leaving does.
 
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
 use super::store::{brakes, operate, read};
 use super::{Reason, State, recover};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx};
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
+
+/// Mails that are given more time by one write.
+const CHUNK: i64 = 1000;
 
 /// How many deliveries of an issue are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -64,21 +70,61 @@ pub async fn pause(
     brakes::pause_issue(tx, issue, reason, now).await
 }
 
+/// Gives what is open of an issue until `expires_at`, or longer, while the issue is paused or not released yet.
+///
+/// In chunks, with as long a rest after each: a million rows in one write would hold up all other writes for seconds, and
+/// on SQLite another process waits for the file by looking now and then whether it is free.
+pub async fn renew(db: &Db, issue: IssueId, expires_at: Timestamp) -> sqlx::Result<()> {
+    // first, because nothing of it is claimed: what comes back from its way has its time then, and the walk passes it once
+    db.write::<_, sqlx::Error, _>(move |tx| {
+        Box::pin(async move { operate::renew_underway(tx, issue, expires_at).await })
+    })
+    .await?;
+    let mut after = (Timestamp::UNIX_EPOCH, DeliveryId(Uuid::nil()));
+    loop {
+        let began = Instant::now();
+        let renewed = db
+            .write::<_, sqlx::Error, _>(move |tx| {
+                Box::pin(async move {
+                    operate::renew_waiting(tx, issue, expires_at, after, CHUNK).await
+                })
+            })
+            .await?;
+        let Some(last) = renewed.into_iter().max() else {
+            return Ok(());
+        };
+        after = last;
+        sleep(began.elapsed()).await;
+    }
+}
+
 /// Lets a paused issue go on where it was, and writes down why. `false` when it is not paused, or over.
 ///
 /// An operator's word counts as a new beginning: what waits has until `expires_at`, so that no pause, however long,
 /// lets it grow old; and the brakes count anew, so that what they have seen does not pause it again.
 pub async fn resume(
-    tx: &mut Tx<'_>,
+    db: &Db,
     issue: IssueId,
     reason: &str,
     now: Timestamp,
     expires_at: Timestamp,
 ) -> sqlx::Result<bool> {
+    renew(db, issue, expires_at).await?;
+    let reason = reason.to_owned();
+    db.write(move |tx| Box::pin(async move { resume_in(tx, issue, &reason, now).await }))
+        .await
+}
+
+/// The same for a transaction that does more, of an issue whose mails have their time.
+pub(super) async fn resume_in(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    reason: &str,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
     brakes::remember_pause(tx, issue, reason, now).await?;
     let resumed = operate::resume(tx, issue).await?;
     if resumed {
-        operate::renew(tx, issue, expires_at).await?;
         brakes::clear(tx, issue).await?;
     }
     Ok(resumed)
@@ -96,9 +142,19 @@ pub async fn cancel(
     operate::cancel(tx, issue, reason, now).await
 }
 
-/// Skips what waits of cancelled issues and puts its interests back, in chunks. Gives the number of rows.
+/// Skips what waits of cancelled issues and puts its interests back, in chunks, with as long a rest after each, as
+/// [`renew`] does. Gives the number of rows.
 pub async fn skip_cancelled(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
-    recover::cancel_rows(db, now).await
+    let mut all = 0;
+    loop {
+        let began = Instant::now();
+        let cancelled = recover::cancel_rows(db, now).await?;
+        if cancelled == 0 {
+            return Ok(all);
+        }
+        all += cancelled;
+        sleep(began.elapsed()).await;
+    }
 }
 
 /// Pauses all sending, notices too. `false` when it is paused already.
@@ -111,12 +167,17 @@ pub async fn pause_sending(tx: &mut Tx<'_>, reason: &str, now: Timestamp) -> sql
 ///
 /// As for one issue, digests and welcomes that wait have until `expires_at`. Confirmations do not: they end with the
 /// link that they carry.
-pub async fn resume_sending(tx: &mut Tx<'_>, expires_at: Timestamp) -> sqlx::Result<bool> {
-    let resumed = operate::resume_sending(tx).await?;
-    if resumed {
-        operate::renew_all(tx, expires_at).await?;
+pub async fn resume_sending(db: &Db, expires_at: Timestamp) -> sqlx::Result<bool> {
+    for issue in operate::unfinished(db).await? {
+        renew(db, issue, expires_at).await?;
     }
-    Ok(resumed)
+    db.write(move |tx| {
+        Box::pin(async move {
+            operate::renew_welcomes(tx, expires_at).await?;
+            operate::resume_sending(tx).await
+        })
+    })
+    .await
 }
 
 /// Whether all sending is paused.

@@ -30,7 +30,13 @@ pub async fn sweep(db: &Db, now: Timestamp, leases: &Leases) -> sqlx::Result<Swe
     let mut swept = db
         .write(move |tx| Box::pin(async move { sweep_owned(tx, now, &leases).await }))
         .await?;
-    swept.cancelled = cancel_rows(db, now).await?;
+    loop {
+        let cancelled = cancel_rows(db, now).await?;
+        if cancelled == 0 {
+            break;
+        }
+        swept.cancelled += cancelled;
+    }
     if swept != Swept::default() {
         tracing::info!(?swept, "Took back what was left behind");
     }
@@ -72,27 +78,19 @@ pub async fn expire(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
     }
 }
 
-/// Skips what waits of cancelled issues; its articles come again.
+/// Skips some of what waits of cancelled issues; its articles come again. Gives their number, 0 when nothing is left.
 pub(super) async fn cancel_rows(db: &Db, now: Timestamp) -> sqlx::Result<u64> {
-    let mut all = 0;
-    loop {
-        let cancelled = db
-            .write::<_, sqlx::Error, _>(move |tx| {
-                Box::pin(async move {
-                    let Some(issue) = sweep::cancelled_issues(tx).await?.first().copied() else {
-                        return Ok(0);
-                    };
-                    let cancelled = sweep::cancel_rows(tx, issue, now, CHUNK).await?;
-                    for id in &cancelled {
-                        revert::put_back(tx, *id).await?;
-                    }
-                    Ok(cancelled.len())
-                })
-            })
-            .await?;
-        all += cancelled as u64;
-        if cancelled == 0 {
-            return Ok(all);
-        }
-    }
+    db.write::<_, sqlx::Error, _>(move |tx| {
+        Box::pin(async move {
+            let Some(issue) = sweep::cancelled_issues(tx).await?.first().copied() else {
+                return Ok(0);
+            };
+            let cancelled = sweep::cancel_rows(tx, issue, now, CHUNK).await?;
+            for id in &cancelled {
+                revert::put_back(tx, *id).await?;
+            }
+            Ok(cancelled.len() as u64)
+        })
+    })
+    .await
 }

@@ -1,9 +1,15 @@
 //! Release: the set of deliveries is closed, and they may be claimed.
 
+use std::time::Duration;
+
 use super::{Issue, IssueState, store};
 use crate::app::App;
+use crate::deliveries::operate;
 use crate::id::IssueId;
 use crate::instance;
+
+/// An issue that was frozen so short a time ago has mails with nearly their whole time before them.
+const YOUNG: Duration = Duration::from_hours(1);
 
 /// What [`release`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +52,15 @@ pub async fn release(app: &App, id: IssueId) -> sqlx::Result<Released> {
             Released::NotYet
         });
     }
-    let expires_at = now + app.config.delivery.give_up_after;
+    // what waited for an operator must not have grown old meanwhile
+    if issue.frozen_at.is_some_and(|at| now.since(at) >= YOUNG) {
+        operate::renew(&app.db, id, now + app.config.delivery.give_up_after).await?;
+    }
     let sending = app
         .db
         .write(move |tx| {
             Box::pin(async move {
-                if !store::issues::release(tx, id, now, expires_at).await? {
+                if !store::issues::release(tx, id, now).await? {
                     return Ok::<_, sqlx::Error>(None);
                 }
                 // a copy of the database from before this commit must not release it again

@@ -4,17 +4,35 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use crate::clock::Timestamp;
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::deliveries::{Reason, State};
 use crate::id::{DeliveryId, IssueId, SubscriptionId};
-use crate::write_db;
+use crate::{read_db, write_db};
 
 const RESUME: &str = "UPDATE issues SET paused_at = NULL, pause_reason = NULL
      WHERE id = $1 AND paused_at IS NOT NULL AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
-const RENEW: &str = "UPDATE deliveries SET expires_at = $2
-     WHERE issue_id = $1 AND is_open AND expires_at < $2";
-const RENEW_ALL: &str = "UPDATE deliveries SET expires_at = $1
-     WHERE is_open AND expires_at < $1 AND kind IN ('digest', 'welcome')";
+const UNFINISHED: &str =
+    "SELECT id FROM issues WHERE state IN ('preparing', 'sending') ORDER BY id";
+// By the index of what may be claimed, which has this order. Whether anything may be renewed is asked once, not of each row.
+const RENEW_WAITING: &str = "UPDATE deliveries SET expires_at = $2
+     WHERE state = 'pending' AND expires_at < $2 AND id IN (SELECT d.id FROM deliveries AS d
+         WHERE d.issue_id = $1 AND d.state = 'pending' AND d.expires_at < $2 AND (d.not_before, d.id) > ($3, $4)
+         ORDER BY d.not_before, d.id LIMIT CASE
+           WHEN EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+             OR EXISTS (SELECT 1 FROM issues AS i
+                 WHERE i.id = $1 AND (i.paused_at IS NOT NULL OR i.state = 'preparing'))
+           THEN $5 ELSE 0 END)
+     RETURNING not_before, id";
+// IS TRUE keeps both engines from the index of the issue, which leads to all that wait: few are on their way.
+const RENEW_UNDERWAY: &str = "UPDATE deliveries SET expires_at = $2
+     WHERE id IN (SELECT d.id FROM deliveries AS d WHERE d.owner IS NOT NULL
+             UNION ALL SELECT d.id FROM deliveries AS d WHERE d.state = 'in_doubt')
+       AND (issue_id = $1) IS TRUE AND expires_at < $2
+       AND (EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')
+           OR EXISTS (SELECT 1 FROM issues AS i WHERE i.id = $1 AND i.paused_at IS NOT NULL))";
+const RENEW_WELCOMES: &str = "UPDATE deliveries SET expires_at = $1
+     WHERE issue_id IS NULL AND is_open AND expires_at < $1 AND kind = 'welcome'
+       AND EXISTS (SELECT 1 FROM settings AS s WHERE s.key = 'sending_paused')";
 const CANCEL: &str = "UPDATE issues SET state = 'cancelled', state_reason = $3, finished_at = $2
      WHERE id = $1 AND state IN ('draft', 'scheduled', 'preparing', 'sending')";
 const SEND_AGAIN: &str = "UPDATE issues SET state = 'sending', finished_at = NULL
@@ -56,13 +74,39 @@ pub(in crate::deliveries) async fn resume(tx: &mut Tx<'_>, issue: IssueId) -> sq
         .map(|done| done.rows_affected() == 1))
 }
 
-/// What is open of an issue has until `expires_at`, or longer.
-pub(in crate::deliveries) async fn renew(
+/// Issues that have mails to come.
+pub(in crate::deliveries) async fn unfinished(db: &Db) -> sqlx::Result<Vec<IssueId>> {
+    read_db!(db, |conn| sqlx::query_scalar(UNFINISHED)
+        .fetch_all(conn)
+        .await)
+}
+
+/// The next `limit` that wait of an issue, after `after` in the order of their turn, have until `expires_at`, or longer:
+/// nothing of an issue that is being sent. Gives their turns.
+pub(in crate::deliveries) async fn renew_waiting(
+    tx: &mut Tx<'_>,
+    issue: IssueId,
+    expires_at: Timestamp,
+    after: (Timestamp, DeliveryId),
+    limit: i64,
+) -> sqlx::Result<Vec<(Timestamp, DeliveryId)>> {
+    write_db!(tx, |conn| sqlx::query_as(RENEW_WAITING)
+        .bind(issue)
+        .bind(expires_at)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(limit)
+        .fetch_all(conn)
+        .await)
+}
+
+/// What is on its way of an issue that is paused, or in doubt, has until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew_underway(
     tx: &mut Tx<'_>,
     issue: IssueId,
     expires_at: Timestamp,
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(RENEW)
+    write_db!(tx, |conn| sqlx::query(RENEW_UNDERWAY)
         .bind(issue)
         .bind(expires_at)
         .execute(conn)
@@ -70,12 +114,12 @@ pub(in crate::deliveries) async fn renew(
         .map(drop))
 }
 
-/// What is open, but for what ends with a link of its own, has until `expires_at`, or longer.
-pub(in crate::deliveries) async fn renew_all(
+/// While all sending is paused: welcomes have until `expires_at`, or longer.
+pub(in crate::deliveries) async fn renew_welcomes(
     tx: &mut Tx<'_>,
     expires_at: Timestamp,
 ) -> sqlx::Result<()> {
-    write_db!(tx, |conn| sqlx::query(RENEW_ALL)
+    write_db!(tx, |conn| sqlx::query(RENEW_WELCOMES)
         .bind(expires_at)
         .execute(conn)
         .await

@@ -1,7 +1,5 @@
 //! The issue's own row.
 
-use std::time::Duration;
-
 use sqlx::types::Json;
 
 use crate::clock::Timestamp;
@@ -12,9 +10,6 @@ use crate::issues::compose::NewIssue;
 use crate::issues::{Issue, IssueState};
 use crate::newsletters::{Cadence, Cadences};
 use crate::{read_db, write_db};
-
-/// An issue that was frozen so short a time ago has mails with nearly their whole time before them.
-const YOUNG: Duration = Duration::from_hours(1);
 
 // the number is given under the writer's lock, or under the newsletter's row on PostgreSQL
 const LOCK_NEWSLETTER_POSTGRES: &str = "SELECT id FROM newsletters WHERE id = $1 FOR UPDATE";
@@ -64,10 +59,7 @@ const FREEZE: &str = "UPDATE issues SET state = 'preparing', cutoff_seq = $2, fr
 const RELEASE: &str = "UPDATE issues SET state = 'sending', released_at = $2
      WHERE id = $1 AND state = 'preparing' AND prepared_at IS NOT NULL AND paused_at IS NULL
        AND candidates = queued + excluded
-       AND queued = (SELECT COUNT(*) FROM deliveries WHERE issue_id = $1)
-     RETURNING frozen_at";
-const RENEW: &str = "UPDATE deliveries SET not_before = $2, expires_at = $3
-     WHERE issue_id = $1 AND state = 'pending' AND expires_at < $3";
+       AND queued = (SELECT COUNT(*) FROM deliveries WHERE issue_id = $1)";
 const ALLOW_RELEASE: &str = "UPDATE issues SET release_when_prepared = TRUE
      WHERE id = $1 AND state IN ('scheduled', 'preparing')";
 const END: &str = "UPDATE issues SET state = $2, state_reason = $3, finished_at = $4
@@ -209,29 +201,14 @@ pub(in crate::issues) async fn release(
     tx: &mut Tx<'_>,
     id: IssueId,
     now: Timestamp,
-    expires_at: Timestamp,
 ) -> sqlx::Result<bool> {
-    let released: Option<Option<Timestamp>> = write_db!(tx, |conn| sqlx::query_scalar(RELEASE)
+    let rows = write_db!(tx, |conn| sqlx::query(RELEASE)
         .bind(id)
         .bind(now)
-        .fetch_optional(conn)
-        .await)?;
-    let Some(frozen_at) = released else {
-        return Ok(false);
-    };
-    // What waited for an operator must not have grown old meanwhile. To write every row anew for some minutes' sake would
-    // hold up all other writes, a million rows for many seconds.
-    if frozen_at.is_some_and(|at| now.since(at) < YOUNG) {
-        return Ok(true);
-    }
-    write_db!(tx, |conn| sqlx::query(RENEW)
-        .bind(id)
-        .bind(now)
-        .bind(expires_at)
         .execute(conn)
-        .await
-        .map(drop))?;
-    Ok(true)
+        .await?
+        .rows_affected());
+    Ok(rows == 1)
 }
 
 /// Lets an issue that waits for an operator be released; `false` when it is past that.

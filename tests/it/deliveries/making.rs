@@ -160,10 +160,8 @@ db_test!(
         app.execute(OTHER_TIMES).await;
         app.time.advance(Duration::from_hours(1));
         let expires_at = app.now() + Duration::from_hours(48);
-        let resuming = app.db.write::<_, sqlx::Error, _>(move |tx| {
-            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
-        });
-        resuming.await.unwrap();
+        let resumed = operate::resume_sending(&app.db, expires_at).await;
+        assert!(resumed.unwrap());
         work(app).await;
         let date = format!("Date: {}\r\n", released.to_rfc5322());
         let mut dated = 0;

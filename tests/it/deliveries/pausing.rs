@@ -181,7 +181,7 @@ db_test!(
 /// Whether an issue in this state can be paused, resumed then, and cancelled then.
 async fn acts(press: &Press, issue: IssueId, state: &'static str) -> (bool, bool, bool) {
     let now = press.now();
-    press
+    let paused = press
         .write(move |tx| {
             Box::pin(async move {
                 write_db!(&mut *tx, |conn| sqlx::query(BECOME)
@@ -190,13 +190,15 @@ async fn acts(press: &Press, issue: IssueId, state: &'static str) -> (bool, bool
                     .execute(conn)
                     .await
                     .map(drop))?;
-                let paused = operate::pause(tx, issue, "by hand", now).await?;
-                let resumed = operate::resume(tx, issue, "mended", now, now).await?;
-                let cancelled = operate::cancel(tx, issue, "a fault", now).await?;
-                Ok((paused, resumed, cancelled))
+                operate::pause(tx, issue, "by hand", now).await
             })
         })
-        .await
+        .await;
+    let resumed = operate::resume(&press.db, issue, "mended", now, now).await;
+    let cancelled = press
+        .write(move |tx| Box::pin(async move { operate::cancel(tx, issue, "a fault", now).await }))
+        .await;
+    (paused, resumed.unwrap(), cancelled)
 }
 
 db_test!(
@@ -249,6 +251,45 @@ db_test!(
     }
 );
 
+const LATER_TURN: &str = "UPDATE deliveries SET not_before = $2 WHERE id = $1";
+const WITH_TIME_UNTIL: &str =
+    "SELECT COUNT(*) FROM deliveries WHERE issue_id = $1 AND expires_at = $2";
+
+db_test!(
+    what_waits_gets_more_time_in_chunks_before_its_issue_goes_on,
+    async |app: &TestApp| {
+        let press = Press::new(app).await;
+        let readers = press.readers(2500).await;
+        let paused = press.edition(&readers, "resend").await;
+        let sending = press.edition(&readers[..1], "resend").await;
+        let (retried, turn) = (paused.deliveries[7], press.now() + Duration::from_mins(20));
+        press
+            .write(move |tx| {
+                Box::pin(async move {
+                    write_db!(tx, |conn| sqlx::query(LATER_TURN)
+                        .bind(retried)
+                        .bind(turn)
+                        .execute(conn)
+                        .await
+                        .map(drop))
+                })
+            })
+            .await;
+        press.pause(paused.issue).await;
+        let later = press.now() + THREE_DAYS;
+        for (issue, expected) in [(paused.issue, 2500), (sending.issue, 0)] {
+            operate::renew(&press.db, issue, later).await.unwrap();
+            let renewed: i64 = read_db!(&press.db, |conn| sqlx::query_scalar(WITH_TIME_UNTIL)
+                .bind(issue)
+                .bind(later)
+                .fetch_one(conn)
+                .await)
+            .unwrap();
+            assert_eq!(renewed, expected);
+        }
+    }
+);
+
 db_test!(
     resuming_one_issue_gives_no_other_more_time,
     async |app: &TestApp| {
@@ -287,16 +328,9 @@ db_test!(
         press.time.advance(Duration::from_hours(1));
         let (issue, now) = (edition.issue, press.now());
         let later = now + THREE_DAYS;
-        let resumed = press
-            .write(move |tx| {
-                Box::pin(async move {
-                    let one = operate::resume(tx, issue, "mended", now, later).await?;
-                    let all = operate::resume_sending(tx, later).await?;
-                    Ok((one, all))
-                })
-            })
-            .await;
-        assert_eq!(resumed, (false, false));
+        let one = operate::resume(&press.db, issue, "mended", now, later).await;
+        let all = operate::resume_sending(&press.db, later).await;
+        assert_eq!((one.unwrap(), all.unwrap()), (false, false));
         assert_eq!(setting(&press, "another").await, Some(serde_json::json!(1)));
         press.time.advance(Duration::from_hours(47));
         let expired = recover::expire(&press.db, press.now()).await;
@@ -392,16 +426,9 @@ db_test!(
         // the setting is less than when the mails were made
         let (issue, now) = (edition.issue, press.now());
         let sooner = now + Duration::from_hours(1);
-        let resumed = press
-            .write(move |tx| {
-                Box::pin(async move {
-                    let one = operate::resume(tx, issue, "mended", now, sooner).await?;
-                    let all = operate::resume_sending(tx, sooner).await?;
-                    Ok((one, all))
-                })
-            })
-            .await;
-        assert_eq!(resumed, (true, true));
+        let one = operate::resume(&press.db, issue, "mended", now, sooner).await;
+        let all = operate::resume_sending(&press.db, sooner).await;
+        assert_eq!((one.unwrap(), all.unwrap()), (true, true));
         press.time.advance(Duration::from_hours(47));
         let expired = recover::expire(&press.db, press.now()).await;
         assert_eq!(expired.unwrap(), 0);

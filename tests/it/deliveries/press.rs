@@ -437,14 +437,8 @@ impl Press {
     pub(crate) async fn resume(&self, issue: IssueId) {
         let now = self.now();
         let expires_at = now + Duration::from_hours(48);
-        self.write(move |tx| {
-            Box::pin(async move {
-                operate::resume(tx, issue, "mended", now, expires_at)
-                    .await
-                    .map(drop)
-            })
-        })
-        .await;
+        let resumed = operate::resume(&self.db, issue, "mended", now, expires_at).await;
+        resumed.unwrap();
     }
 
     pub(crate) async fn pause_sending(&self) {
@@ -459,10 +453,8 @@ impl Press {
 
     pub(crate) async fn resume_sending(&self) {
         let expires_at = self.now() + Duration::from_hours(48);
-        self.write(move |tx| {
-            Box::pin(async move { operate::resume_sending(tx, expires_at).await.map(drop) })
-        })
-        .await;
+        let resumed = operate::resume_sending(&self.db, expires_at).await;
+        resumed.unwrap();
     }
 
     pub(crate) async fn cancel(&self, issue: IssueId) {
