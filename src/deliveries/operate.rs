@@ -70,7 +70,8 @@ pub async fn pause(
     brakes::pause_issue(tx, issue, reason, now).await
 }
 
-/// Gives what is open of an issue until `expires_at`, or longer, while the issue is paused or not released yet.
+/// Gives what is open of an issue until `expires_at`, or longer, while the issue, or all sending, is paused, or the issue
+/// is not released yet.
 ///
 /// In chunks, with as long a rest after each: a million rows in one write would hold up all other writes for seconds, and
 /// on SQLite another process waits for the file by looking now and then whether it is free.

@@ -21,7 +21,7 @@ const FIRST_IS_DUE_WITH_THE_THIRD: &str = "UPDATE issues
 const CRASHED: &str = "UPDATE deliveries SET crashes = 2";
 const PREPARED: &str = "UPDATE issues SET state = 'preparing'";
 
-async fn at_most(press: &Press, limit: usize) -> Terms {
+pub(super) async fn at_most(press: &Press, limit: usize) -> Terms {
     Terms {
         owner: press.worker().await.id(),
         now: press.now(),

@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use paperround::deliveries::{Reason, State, brakes, operate, recover};
+use paperround::deliveries::{Reason, State, brakes, claim, operate, recover};
 use paperround::id::IssueId;
 use paperround::issues::store::issues;
 use paperround::{read_db, write_db};
 use sqlx::types::Json;
 use tokio::sync::Notify;
 
+use super::claims::at_most;
 use super::recovery::{overdue, until_decided};
 use super::{Edition, Press};
 use crate::support::smtp_server::{Act, SmtpServer, Step};
@@ -261,7 +262,7 @@ db_test!(
         let press = Press::new(app).await;
         let readers = press.readers(2500).await;
         let paused = press.edition(&readers, "resend").await;
-        let sending = press.edition(&readers[..1], "resend").await;
+        let sending = press.edition(&readers[..2], "resend").await;
         let (retried, turn) = (paused.deliveries[7], press.now() + Duration::from_mins(20));
         press
             .write(move |tx| {
@@ -275,6 +276,11 @@ db_test!(
                 })
             })
             .await;
+        let terms = at_most(&press, 3).await;
+        for (edition, in_hand) in [(&paused, 3), (&sending, 2)] {
+            let claimed = claim::digests(&press.db, edition.issue, terms).await;
+            assert_eq!(claimed.unwrap().len(), in_hand);
+        }
         press.pause(paused.issue).await;
         let later = press.now() + THREE_DAYS;
         for (issue, expected) in [(paused.issue, 2500), (sending.issue, 0)] {
